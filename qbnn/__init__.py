@@ -1,0 +1,1 @@
+"""Quantum-deformed binary networks, and the command line that serves both packages."""
