@@ -1,0 +1,82 @@
+"""Replica lanes on a sparse graph: one row of 64 bytes holds one spin of 8 to 64 replicas.
+
+State ``spins`` and local ``fields`` are arrays (n, lanes) of one type with 64 bytes a row: int8, int16 or int32 where
+couplings are small integers, float32 or float64 elsewhere. Fields are kept incrementally. A spin is flipped where
+s·f + ⌊T·E/2⌋ ≥ 0 with E ~ Exp(1), which is Metropolis' rule: flipping costs −2·s·f, and exp(−ΔE/T) ≥ u exactly where
+ΔE ≤ T·E.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anneal.kernels import vector
+from anneal.kernels.compile import kernel
+from anneal.kernels.random import NUM_QUANTILES, OFFSET_SHIFT, next_word
+
+
+@kernel
+def add_couplings(indptr, indices, weights, spins, fields):  # type: ignore[no-untyped-def]
+    """fields += J·spins, for all lanes."""
+    zero = vector.splat(weights.dtype.type(0))
+    lanes = spins.shape[1]
+    for i in range(spins.shape[0]):
+        field = vector.load(fields, i * lanes)
+        for edge in range(indptr[i], indptr[i + 1]):
+            weight = vector.splat(weights[edge])
+            spin = vector.load(spins, np.int64(indices[edge]) * lanes)
+            down = vector.above(zero, spin)
+            signed = vector.select(down, vector.subtract(zero, weight), weight)
+            field = vector.add(field, signed)
+        vector.store(fields, i * lanes, field)
+
+
+@kernel
+def thresholds(quantiles, temperature, table):  # type: ignore[no-untyped-def]
+    """table = −⌊T·E/2⌋ (integers, clipped to the type's range) or −T·E/2."""
+    half = np.float32(0.5) * np.float32(temperature)
+    for k in range(table.size):
+        table[k] = -(half * quantiles[k])
+
+
+@kernel
+def integer_thresholds(quantiles, temperature, largest, table):  # type: ignore[no-untyped-def]
+    """As :func:`thresholds` for integers: −min(⌊T·E/2⌋, largest)."""
+    half = np.float32(0.5) * np.float32(temperature)
+    top = np.float32(largest)
+    for k in range(table.size):
+        table[k] = -np.int32(min(half * quantiles[k], top))
+
+
+@kernel
+def sweep(indptr, indices, weights, spins, fields, table, state, num_sweeps):  # type: ignore[no-untyped-def]
+    """Metropolis sweeps at one temperature over all spins in order; returns the number of flips over all lanes."""
+    zero = vector.splat(weights.dtype.type(0))
+    lanes = spins.shape[1]
+    flips = 0
+    for _ in range(num_sweeps):
+        for i in range(spins.shape[0]):
+            offset = np.int64(next_word(state) >> OFFSET_SHIFT)
+            spin = vector.load(spins, i * lanes)
+            field = vector.load(fields, i * lanes)
+            down = vector.above(zero, spin)
+            aligned = vector.select(down, vector.subtract(zero, field), field)
+            accept = vector.at_least(aligned, vector.load(table, offset))
+            word = vector.bits(accept)
+            if word == 0:
+                continue
+            flips += vector.count_ones(word)
+            vector.store(
+                spins, i * lanes, vector.select(accept, vector.subtract(zero, spin), spin)
+            )
+            rising = vector.both(accept, down)
+            falling = vector.differ(accept, rising)
+            for edge in range(indptr[i], indptr[i + 1]):
+                position = np.int64(indices[edge]) * lanes
+                weight = vector.splat(weights[edge])
+                twice = vector.add(weight, weight)
+                neighbour = vector.load(fields, position)
+                neighbour = vector.add(neighbour, vector.select(rising, twice, zero))
+                neighbour = vector.subtract(neighbour, vector.select(falling, twice, zero))
+                vector.store(fields, position, neighbour)
+    return flips
