@@ -1,0 +1,23 @@
+"""Settings and fixtures that every test shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# The same examples on every run; `--hypothesis-profile=explore` looks for new ones.
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("explore", deadline=None, max_examples=1000, print_blob=True)
+settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Return the folder of benchmark instances that ``QBNN_DATA`` names; skip where there is none."""
+    folder = os.environ.get("QBNN_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("QBNN_DATA names no folder of benchmark instances")
+    return Path(folder)
