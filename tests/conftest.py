@@ -16,8 +16,8 @@ settings.load_profile("ci")
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """Return the folder of benchmark instances that ``QBNN_DATA`` names; skip where there is none."""
+    """Return the folder of real instances that ``QBNN_DATA`` names; skip where there is none."""
     folder = os.environ.get("QBNN_DATA")
     if not folder or not Path(folder).is_dir():
-        pytest.skip("QBNN_DATA names no folder of benchmark instances")
+        pytest.skip("QBNN_DATA names no folder of real instances")
     return Path(folder)
