@@ -1,0 +1,64 @@
+"""Sphinx settings; the tables of solvers, problems and formats are made from the registries."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+# The plain functions have the docstrings and signatures; compiled ones hide them.
+os.environ["NUMBA_DISABLE_JIT"] = "1"
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from anneal import registry  # noqa: E402
+
+
+def table(module: str, name: str) -> str:
+    """Return a Markdown table of a registry's names and the first lines of their docstrings."""
+    rows = ["| name | what |", "|---|---|"]
+    for key, target in getattr(importlib.import_module(module), name).items():
+        what = (inspect.getdoc(registry.load(target)) or "").partition("\n\n")[0]
+        rows.append(f"| `{key}` | {' '.join(what.split())} |")
+    return "\n".join(rows)
+
+
+project = "qbnn"
+author = "the qbnn authors"
+copyright = author
+release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+]
+templates_path = ["templates"]
+exclude_patterns = ["_build", "conf.py", "jupyter_execute", "templates"]
+
+myst_enable_extensions = ["dollarmath", "substitution"]
+myst_heading_anchors = 3
+myst_substitutions = {
+    "solvers": table("anneal.solvers", "SOLVERS"),
+    "problems": table("anneal.problems", "PROBLEMS"),
+    "formats": table("anneal.instances", "FORMATS"),
+}
+nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autosummary_generate = True
+# A glob of result tables may match nothing before the first `make bench`.
+suppress_warnings = ["toc.empty_glob"]
+
+html_theme = "furo"
+html_title = f"qbnn {release}"
