@@ -35,7 +35,7 @@ for name in ["greedy", "neal", "anneal"]:
     print(f"{name:8} {best.energy:g}")
 
 # %% [markdown]
-# `info["timing"]` says where the time went, in microseconds and under D-Wave's keys.
+# `info["timing"]` says where the time went, in nanoseconds and under D-Wave's keys.
 
 # %%
 sampleset.info["timing"]
