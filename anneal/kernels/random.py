@@ -42,3 +42,11 @@ def exponential_quantiles(rng: np.random.Generator) -> NDArray[np.float32]:
     uniform = (np.arange(NUM_QUANTILES) + 1.0 - rng.random(NUM_QUANTILES)) / NUM_QUANTILES
     quantiles = -np.log(rng.permutation(uniform))
     return np.concatenate([quantiles, quantiles[:64]]).astype(np.float32)
+
+
+def logistic_quantiles(rng: np.random.Generator) -> NDArray[np.float32]:
+    """As :func:`exponential_quantiles` for the logistic distribution: ΔE ≤ T·L has probability 1/(1 + exp(ΔE/T))."""
+    uniform = (np.arange(NUM_QUANTILES) + rng.random(NUM_QUANTILES)) / NUM_QUANTILES
+    uniform = np.clip(uniform, 2.0**-53, 1 - 2.0**-53)
+    quantiles = rng.permutation(np.log1p(-uniform) - np.log(uniform))
+    return np.concatenate([quantiles, quantiles[:64]]).astype(np.float32)

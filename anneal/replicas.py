@@ -1,0 +1,264 @@
+"""Replicas: many copies of one Ising problem, in the layout and the number type its kernel wants.
+
+``Layout.of(h, J)`` chooses once, by the numbers and the density; ``layout.replicas(rng)`` makes states that threads may
+anneal side by side. Energies are in the problem's unit, approximately: :meth:`anneal.ising.Ising.energies` has the
+last word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from anneal.ising import Couplings, Ising, integer_scale
+from anneal.kernels.dense import dense_anneal, dense_fields
+from anneal.kernels.random import exponential_quantiles, logistic_quantiles, new_state
+from anneal.kernels.sparse import add_couplings, lane_energies, sparse_anneal
+
+ROWS_ABOVE = 0.08  # from this density on, a row of J at a time beats replica lanes
+SMALL = 96  # below this many spins the lanes win at any density
+DENSE_BYTES = 2**32  # no dense matrix beyond this
+HOTTEST = 2.0**24  # temperature in scaled units that accepts every move, and still below the pad of a dense row
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """A problem in units of ``scale``: integers where the coefficients have a common unit, else floats near 1."""
+
+    scale: float
+    whole: bool
+    largest_field: float
+    smallest: float
+
+    @classmethod
+    def of(cls, h: NDArray[np.float64], J: Couplings) -> Numbers:
+        values = J.data if isinstance(J, sparse.csr_array) else J
+        sizes = np.unique(np.abs(np.concatenate([np.unique(h), np.unique(values)])))
+        sizes = sizes[sizes > 0]
+        largest = Ising(np.abs(h).max(axis=0), J).largest_field()
+        scale = integer_scale(sizes)
+        if scale is not None and largest / scale < 2**28:
+            return cls(scale, True, largest / scale, 1.0)
+        return cls(float(sizes.max()), False, largest / float(sizes.max()), sizes.min() / sizes.max())
+
+    def field_type(self, narrowest: Any) -> np.dtype[Any]:
+        """The first type that holds every local field: int8, int16, int32, or float32, float64."""
+        if not self.whole:
+            wide = self.smallest * 2**20 < self.largest_field
+            return np.dtype(np.float64 if wide else np.float32)
+        for candidate in (np.int8, np.int16):
+            if np.dtype(narrowest).itemsize <= np.dtype(candidate).itemsize:
+                if self.largest_field <= np.iinfo(candidate).max - 1:
+                    return np.dtype(candidate)
+        return np.dtype(np.int32)
+
+    def convert(self, values: NDArray[Any], kind: Any) -> NDArray[Any]:
+        scaled = values / self.scale
+        return (np.rint(scaled) if self.whole else scaled).astype(kind)
+
+
+class SparseLayout:
+    """Rows of lanes, one spin of all replicas in 64 bytes."""
+
+    def __init__(self, h: NDArray[np.float64], J: Couplings, numbers: Numbers) -> None:
+        csr = sparse.csr_array(J)
+        self.numbers = numbers
+        self.kind = numbers.field_type(np.int8)
+        self.num_spins = len(h)
+        self.lanes = 64 // self.kind.itemsize
+        self.indptr = csr.indptr.astype(np.int64)
+        self.indices = csr.indices.astype(np.int32)
+        self.weights = numbers.convert(csr.data, self.kind)
+        self.biases = numbers.convert(h, self.kind)
+
+    def replicas(self, rng: np.random.Generator, **options: Any) -> SparseReplicas:
+        return SparseReplicas(self, rng, **options)
+
+
+class DenseLayout:
+    """The coupling matrix in the narrowest type, one replica after the other."""
+
+    lanes = 4  # replicas that share one table of thresholds
+
+    def __init__(self, h: NDArray[np.float64], J: Couplings, numbers: Numbers) -> None:
+        self.numbers = numbers
+        self.kind = numbers.field_type(np.int32)
+        self.num_spins = len(h)
+        step = 64 // self.kind.itemsize
+        self.width = -(-self.num_spins // step) * step
+        dense = J.toarray() if isinstance(J, sparse.csr_array) else J
+        narrow = self.kind
+        if numbers.whole:
+            top = np.abs(dense).max(initial=0) / numbers.scale
+            narrow = np.dtype(np.int8 if top < 128 else np.int16 if top < 2**15 else np.int32)
+        self.matrix = np.zeros((self.num_spins, self.width), narrow)
+        self.matrix[:, : self.num_spins] = numbers.convert(dense, narrow)
+        self.biases = np.full(self.width, -(2**30), self.kind)  # a pad that no move ever picks
+        self.biases[: self.num_spins] = numbers.convert(h, self.kind)
+
+    def replicas(self, rng: np.random.Generator, **options: Any) -> DenseReplicas:
+        return DenseReplicas(self, rng, **options)
+
+
+Layout = SparseLayout | DenseLayout
+
+
+def choose_layout(h: NDArray[np.float64], J: Couplings, *, lanes_only: bool = False) -> Layout:
+    """Lanes for sparse or small problems, rows for dense ones; h: (n,) or (m, n) of m problems that share J."""
+    h = np.atleast_2d(h)
+    n = h.shape[1]
+    numbers = Numbers.of(h, J)
+    rows = n > SMALL and Ising(h[0], J).density > ROWS_ABOVE and n * n * 4 < DENSE_BYTES
+    return DenseLayout(h[0], J, numbers) if rows and not lanes_only else SparseLayout(h[0], J, numbers)
+
+
+class _Replicas:
+    """What both kinds of replicas share: random numbers and the pace of temperatures."""
+
+    def __init__(self, layout: Layout, rng: np.random.Generator, gibbs: bool) -> None:
+        self.scale = layout.numbers.scale
+        self.largest = int(min(layout.numbers.largest_field + 1, 2**29)) if layout.numbers.whole else 0
+        self.state = new_state(rng)
+        self.rng = rng
+        self.kind = layout.kind
+        self.quantiles = logistic_quantiles if gibbs else exponential_quantiles
+
+    def descend(self, most: int = 200) -> None:
+        """Sweeps that flip only what lowers the energy, until nothing does.
+
+        Quantiles of one and a negative temperature make a positive threshold: 1 for integers, or just above the
+        rounding of the fields.
+        """
+        step = 2.0 if self.largest else 2.0 ** (-18 if self.kind == np.float32 else -40)
+        ones = np.ones(16384 + 64, np.float32)
+        for _ in range(most):
+            if self._sweeps(ones, np.array([-step]), 1) == 0:
+                break
+
+    def anneal(self, temperatures: NDArray[np.float64], num_sweeps: int = 1) -> int:
+        """Metropolis sweeps at each temperature (problem's unit); returns the number of flips."""
+        scaled = np.minimum(temperatures / self.scale, HOTTEST)
+        return self._sweeps(self.quantiles(self.rng), scaled, num_sweeps)
+
+
+class SparseReplicas(_Replicas):
+    """``layout.lanes`` states of one problem; ``biases`` (n, lanes) may give each lane its own linear terms."""
+
+    def __init__(
+        self,
+        layout: SparseLayout,
+        rng: np.random.Generator,
+        *,
+        spins: NDArray[np.int8] | None = None,
+        biases: NDArray[Any] | None = None,
+        gibbs: bool = False,
+        shuffled: bool = False,
+    ) -> None:
+        super().__init__(layout, rng, gibbs)
+        self.layout = layout
+        shape = (layout.num_spins, layout.lanes)
+        if biases is None:
+            biases = np.broadcast_to(layout.biases[:, None], shape)
+        self.biases = np.ascontiguousarray(biases, layout.kind)
+        self.order = np.arange(layout.num_spins, dtype=np.int32)
+        self.shuffled = shuffled
+        self.table = np.empty(16384 + 64, layout.kind)
+        self.spins = np.empty(shape, layout.kind)
+        self.fields = np.empty(shape, layout.kind)
+        self.set_states(random_states(rng, layout.lanes, layout.num_spins) if spins is None else spins)
+
+    def set_states(self, states: NDArray[np.int8]) -> None:
+        """Take (lanes, n) states; fields follow."""
+        self.spins[:] = states.T
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Fields from scratch."""
+        layout = self.layout
+        self.fields[:] = self.biases
+        add_couplings(layout.indptr, layout.indices, layout.weights, self.spins, self.fields)
+
+    def states(self) -> NDArray[np.int8]:
+        """(lanes, n) int8."""
+        return np.ascontiguousarray(self.spins.T, dtype=np.int8)
+
+    def energies(self) -> NDArray[np.float64]:
+        """(lanes,), in the problem's unit, without its offset."""
+        found = lane_energies(self.biases, self.spins, self.fields)
+        return np.asarray(found) * self.scale
+
+    def _sweeps(self, quantiles: Any, temperatures: Any, num_sweeps: int) -> int:
+        layout = self.layout
+        if self.shuffled:
+            self.order = self.rng.integers(0, layout.num_spins, layout.num_spins).astype(np.int32)
+        flips = sparse_anneal(
+            layout.indptr, layout.indices, layout.weights, self.spins, self.fields, self.order, quantiles,
+            temperatures, num_sweeps, self.largest, self.table, self.state,
+        )  # fmt: skip
+        if self.largest == 0:
+            self.refresh()
+        return int(flips)
+
+
+class DenseReplicas(_Replicas):
+    """``layout.lanes`` states of one dense problem; ``biases`` (lanes, n) may give each its own linear terms."""
+
+    def __init__(
+        self,
+        layout: DenseLayout,
+        rng: np.random.Generator,
+        *,
+        spins: NDArray[np.int8] | None = None,
+        biases: NDArray[Any] | None = None,
+        gibbs: bool = False,
+        shuffled: bool = False,
+    ) -> None:
+        super().__init__(layout, rng, gibbs)
+        self.layout = layout
+        shape = (layout.lanes, layout.width)
+        self.biases = np.tile(layout.biases, (layout.lanes, 1))
+        if biases is not None:
+            self.biases[:, : layout.num_spins] = biases
+        self.table = np.empty(16384 + 64, layout.kind)
+        self.spins = np.ones(shape, layout.kind)
+        self.fields = np.empty(shape, layout.kind)
+        self.set_states(random_states(rng, layout.lanes, layout.num_spins) if spins is None else spins)
+
+    def set_states(self, states: NDArray[np.int8]) -> None:
+        """Take (lanes, n) states; fields follow."""
+        self.spins[:, : self.layout.num_spins] = states
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Fields from scratch."""
+        self.fields[:] = self.biases
+        dense_fields(self.layout.matrix, self.spins, self.fields)
+
+    def states(self) -> NDArray[np.int8]:
+        """(lanes, n) int8."""
+        return self.spins[:, : self.layout.num_spins].astype(np.int8)
+
+    def energies(self) -> NDArray[np.float64]:
+        """(lanes,), in the problem's unit, without its offset."""
+        n = self.layout.num_spins
+        fields = self.fields[:, :n].astype(np.float64) + self.biases[:, :n]
+        return np.einsum("ri,ri->r", self.spins[:, :n].astype(np.float64), fields) / 2 * self.scale
+
+    def _sweeps(self, quantiles: Any, temperatures: Any, num_sweeps: int) -> int:
+        flips = dense_anneal(
+            self.layout.matrix, self.spins, self.fields, quantiles, temperatures, num_sweeps, self.largest,
+            self.table, self.state,
+        )  # fmt: skip
+        if self.largest == 0:
+            self.refresh()
+        return int(flips)
+
+
+def random_states(rng: np.random.Generator, num_reads: int, num_spins: int) -> NDArray[np.int8]:
+    """(num_reads, num_spins) of ±1."""
+    return (2 * rng.integers(0, 2, (num_reads, num_spins), dtype=np.int8) - 1).astype(np.int8)
+

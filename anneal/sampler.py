@@ -1,0 +1,209 @@
+"""IsingSampler: the one adapter between dimod's calling rules and a search on Ising arrays."""
+
+from __future__ import annotations
+
+import abc
+import inspect
+import os
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import dimod
+import numpy as np
+from dimod.core.initialized import Initialized
+from dimod.exceptions import SamplerUnknownArgWarning
+from numpy.typing import NDArray
+
+from anneal.control import Control
+from anneal.errors import InputError
+from anneal.ising import Couplings, Ising
+
+Progress = Callable[[float, float], None]
+POLL_SECONDS = 0.05
+
+
+class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
+    """A dimod sampler whose subclasses implement :meth:`search` alone.
+
+    ``sample(bqm, **parameters)`` takes every keyword of neal and these:
+
+    num_reads: samples returned. seed: 0 ≤ seed < 2³², or None. time_limit: seconds of wall time for the whole call.
+    target_energy: stop once a sample is this low. interrupt_function: stop once it returns True.
+    progress: called about 20 times a second with (fraction done, best energy). initial_states,
+    initial_states_generator: as neal's. num_threads: threads to use (default all); with a seed and no time limit the
+    samples do not depend on it.
+
+    Callbacks run in the caller's thread. Ctrl-C ends the search, and the best so far is returned with
+    ``info["interrupted"]``. ``info["timing"]`` has D-Wave's keys, ``info["trace"]`` the improvements as (seconds,
+    energy). Raises InputError for NaN or infinite biases and for parameters out of range.
+    """
+
+    common = (
+        "num_reads seed time_limit target_energy interrupt_function progress initial_states "
+        "initial_states_generator num_threads num_sweeps num_sweeps_per_beta beta_range beta_schedule_type "
+        "beta_schedule randomize_order proposal_acceptance_criteria"
+    ).split()
+
+    @abc.abstractmethod
+    def search(
+        self, h: NDArray[np.float64], J: Couplings, *, control: Control, rng: np.random.Generator, **parameters: Any
+    ) -> NDArray[np.int8]:
+        """Minimise h_k·s + ½ sᵀJs for each row of h (m, n); return (m, reads, n) of ±1."""
+
+    @property
+    def parameters(self) -> dict[str, list[str]]:
+        """Keyword → properties that it depends on (none)."""
+        own = [
+            name
+            for name, parameter in inspect.signature(self.search).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY and name not in ("control", "rng", "initial")
+        ]
+        return {name: [] for name in dict.fromkeys([*self.common, *own])}
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """What the sampler says of itself."""
+        return {"seed_range": [0, 2**32 - 1]}
+
+    def sample(
+        self,
+        bqm: dimod.BinaryQuadraticModel,
+        *,
+        num_reads: int | None = None,
+        seed: int | np.random.Generator | None = None,
+        time_limit: float | None = None,
+        target_energy: float | None = None,
+        interrupt_function: Callable[[], bool] | None = None,
+        progress: Progress | None = None,
+        initial_states: Any = None,
+        initial_states_generator: str = "random",
+        num_threads: int | None = None,
+        **parameters: Any,
+    ) -> dimod.SampleSet:
+        """Sample a BQM; see the class for the keywords."""
+        started = time.perf_counter()
+        self._check(num_reads, time_limit, target_energy, num_threads)
+        options = self._known(parameters)
+        rng = generator(seed)
+        ising = Ising.from_bqm(bqm)
+        control = Control(
+            time_limit=time_limit, target_energy=target_energy, offset=ising.offset, started=started
+        )
+        initial = self._initial(bqm, initial_states, initial_states_generator, num_reads, rng)
+        if initial is not None:
+            num_reads = len(initial)
+        prepared = time.perf_counter()
+
+        def work() -> NDArray[np.int8]:
+            found = self.search(
+                ising.h[None], ising.J, control=control, rng=rng, num_reads=num_reads, initial=initial,
+                num_threads=num_threads or available_threads(), **options,
+            )  # fmt: skip
+            return found[0]
+
+        if ising.num_spins:
+            states = _run(work, control, interrupt_function, progress)
+        else:
+            states = np.empty((num_reads or 1, 0), np.int8)
+        searched = time.perf_counter()
+        return self._sample_set(bqm, ising, states, control, (started, prepared, searched))
+
+    def _known(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """What search() takes of the caller's keywords; the unknown ones are warned about, as dimod asks."""
+        taken = inspect.signature(self.search).parameters
+        for name in set(parameters) - set(self.parameters):
+            warnings.warn(f"unknown parameter '{name}' is ignored", SamplerUnknownArgWarning, stacklevel=3)
+        return {k: v for k, v in parameters.items() if k in taken and v is not None}
+
+    @staticmethod
+    def _check(num_reads: Any, time_limit: Any, target_energy: Any, num_threads: Any) -> None:
+        for name, value in (("num_reads", num_reads), ("num_threads", num_threads)):
+            if value is not None and (value != int(value) or value < 1):
+                raise InputError(f"{name} must be a positive integer, is {value}")
+        if time_limit is not None and not 0 <= time_limit < np.inf:
+            raise InputError(f"time_limit must be a number of seconds, is {time_limit}")
+        if target_energy is not None and np.isnan(target_energy):
+            raise InputError("target_energy must be a number")
+
+    def _initial(
+        self, bqm: Any, states: Any, states_generator: str, num_reads: int | None, rng: np.random.Generator
+    ) -> NDArray[np.int8] | None:
+        if states is None and states_generator == "random":
+            return None
+        parsed = self.parse_initial_states(
+            bqm, states, states_generator, num_reads, seed=int(rng.integers(2**31))
+        )
+        found = parsed.initial_states
+        order = [found.variables.index(v) for v in bqm.variables]
+        array = np.asarray(found.record.sample, dtype=np.int8)[:, order]
+        return array if bqm.vartype is dimod.SPIN else (2 * array - 1).astype(np.int8)
+
+    @staticmethod
+    def _sample_set(
+        bqm: Any, ising: Ising, states: NDArray[np.int8], control: Control, times: tuple[float, float, float]
+    ) -> dimod.SampleSet:
+        energies = ising.energies(states) if ising.num_spins else np.full(len(states), ising.offset)
+        samples = states if bqm.vartype is dimod.SPIN else ((states + 1) // 2).astype(np.int8)
+        started, prepared, searched = times
+        info = {
+            **control.info,
+            "trace": control.trace,
+            "interrupted": control.interrupted,
+            "timing": {
+                "preprocessing_ns": int(1e9 * (prepared - started)),
+                "sampling_ns": int(1e9 * (searched - prepared)),
+                "postprocessing_ns": int(1e9 * (time.perf_counter() - searched)),
+            },
+        }
+        return dimod.SampleSet.from_samples(
+            (samples, list(bqm.variables)), vartype=bqm.vartype, energy=energies, info=info, sort_labels=False
+        )
+
+
+def generator(seed: int | np.random.Generator | None) -> np.random.Generator:
+    """The generator of a seed; raises InputError for a negative or fractional one."""
+    if seed is not None and not isinstance(seed, np.random.Generator):
+        if isinstance(seed, bool) or seed != int(seed) or not 0 <= seed < 2**32:
+            raise InputError(f"seed must be an integer in [0, 2**32), is {seed}")
+        seed = int(seed)
+    return np.random.default_rng(seed)
+
+
+def available_threads() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_threads(work: Callable[[Any], Any], items: list[Any], num_threads: int) -> list[Any]:
+    """``[work(item) for item in items]``, side by side; kernels release the GIL."""
+    if num_threads <= 1 or len(items) <= 1:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(min(num_threads, len(items))) as pool:
+        return list(pool.map(work, items))
+
+
+def _run(
+    work: Callable[[], NDArray[np.int8]],
+    control: Control,
+    interrupt_function: Callable[[], bool] | None,
+    progress: Progress | None,
+) -> NDArray[np.int8]:
+    """Run ``work`` in a thread of its own while this one answers Ctrl-C and calls back."""
+    with ThreadPoolExecutor(1) as pool:
+        future: Future[NDArray[np.int8]] = pool.submit(work)
+        poll = POLL_SECONDS if progress or interrupt_function else None
+        while not future.done():
+            try:
+                wait([future], timeout=poll)
+                if interrupt_function is not None and interrupt_function():
+                    control.interrupt()
+                if progress is not None:
+                    progress(control.fraction(), control.best)
+            except BaseException as error:
+                control.interrupt()
+                if not isinstance(error, KeyboardInterrupt):
+                    raise
+        return future.result()

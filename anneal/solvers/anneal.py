@@ -1,0 +1,183 @@
+"""Simulated annealing of many replicas at once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anneal.control import Control
+from anneal.errors import InputError
+from anneal.ising import Couplings, Ising
+from anneal.replicas import (
+    DenseReplicas,
+    Layout,
+    SparseLayout,
+    SparseReplicas,
+    choose_layout,
+    random_states,
+)
+from anneal.sampler import IsingSampler, in_threads
+from anneal.schedules import Schedule, resolve
+
+CHUNK_UPDATES = 2**23  # single-spin updates between two looks at the clock, a few milliseconds
+TABLE_VISITS = 4096  # spins visited on one table of thresholds: filling it costs about a tenth of that
+MIN_STEPS = 50  # temperatures in a short anneal of few spins, at least
+
+
+class AnnealSampler(IsingSampler):
+    """Simulated annealing: replica lanes on sparse problems, row scans on dense ones.
+
+    num_reads: replicas, each a sample (default one row of lanes: 8 to 64 as the coefficients allow).
+    num_sweeps: default 1000, or with a ``time_limit`` as many as fit, the temperature following the clock.
+    beta_range, beta_schedule_type, beta_schedule, num_sweeps_per_beta: as neal's; by default an automatic range,
+    linear in temperature, and a final descent to local minima. proposal_acceptance_criteria: "Metropolis" or
+    "Gibbs". randomize_order: visit random spins.
+
+    >>> AnnealSampler().sample_ising({}, {("a", "b"): -1.0, ("b", "c"): 1.0}, seed=1).first.energy
+    -2.0
+    """
+
+    def search(
+        self,
+        h: NDArray[np.float64],
+        J: Couplings,
+        *,
+        control: Control,
+        rng: np.random.Generator,
+        num_reads: int | None = None,
+        initial: NDArray[np.int8] | None = None,
+        num_threads: int = 1,
+        num_sweeps: int | None = None,
+        num_sweeps_per_beta: int = 1,
+        beta_range: Any = None,
+        beta_schedule_type: str | None = None,
+        beta_schedule: Any = None,
+        randomize_order: bool = False,
+        proposal_acceptance_criteria: str = "Metropolis",
+    ) -> NDArray[np.int8]:
+        ising = Ising(np.abs(h).max(axis=0), J)
+        schedule = resolve(
+            ising, beta_range=beta_range, beta_schedule_type=beta_schedule_type, beta_schedule=beta_schedule
+        )
+        if proposal_acceptance_criteria not in ("Metropolis", "Gibbs"):
+            raise InputError(
+                f"proposal_acceptance_criteria must be Metropolis or Gibbs, is {proposal_acceptance_criteria}"
+            )
+        if num_sweeps is None and schedule.shape == "custom":
+            num_sweeps = len(schedule.betas) * num_sweeps_per_beta
+        if num_sweeps is not None and num_sweeps < 0:
+            raise InputError(f"num_sweeps must not be negative, is {num_sweeps}")
+        if num_sweeps is None and control.time_limit is None:
+            num_sweeps = 1000
+        control.info.update(
+            beta_range=[schedule.betas[0], schedule.betas[-1]], beta_schedule_type=schedule.shape
+        )
+        layout = choose_layout(h, J, lanes_only=randomize_order)
+        reads = num_reads or layout.lanes
+        states = Reads(h, layout, reads, initial)
+        groups = states.groups(rng)
+        seconds = control.remaining() * min(num_threads, len(groups)) / len(groups)
+
+        def work(group: Group) -> NDArray[np.int8]:
+            replicas = group.replicas(
+                gibbs=proposal_acceptance_criteria == "Gibbs", shuffled=randomize_order
+            )
+            anneal(replicas, schedule, control, num_sweeps=num_sweeps, seconds=seconds)
+            return replicas.states()
+
+        return states.gather(groups, in_threads(work, groups, num_threads))
+
+
+class Group:
+    """The (problem, read) pairs that one set of replicas works on."""
+
+    def __init__(
+        self, reads: Reads, members: NDArray[np.int64], rng: np.random.Generator
+    ) -> None:
+        self.reads = reads
+        self.members = members
+        self.rng = rng
+
+    def replicas(self, **options: Any) -> SparseReplicas | DenseReplicas:
+        """Fresh replicas; lanes beyond the members repeat the last of them and are dropped later."""
+        layout = self.reads.layout
+        lanes = np.minimum(np.arange(layout.lanes), len(self.members) - 1)
+        problem, read = np.divmod(self.members[lanes], self.reads.num_reads)
+        biases = layout.numbers.convert(self.reads.h[problem], layout.kind)
+        if isinstance(layout, SparseLayout):
+            biases = biases.T
+        spins = None
+        if self.reads.initial is not None:
+            spins = self.reads.initial[read]
+        return layout.replicas(self.rng, spins=spins, biases=biases, **options)
+
+
+class Reads:
+    """m problems × reads, dealt out over the lanes of a layout."""
+
+    def __init__(
+        self,
+        h: NDArray[np.float64],
+        layout: Layout,
+        num_reads: int,
+        initial: NDArray[np.int8] | None,
+    ) -> None:
+        self.h = h
+        self.layout = layout
+        self.num_reads = num_reads
+        self.initial = initial
+
+    def groups(self, rng: np.random.Generator) -> list[Group]:
+        """One group a row of lanes, each with random numbers of its own."""
+        total = len(self.h) * self.num_reads
+        starts = range(0, total, self.layout.lanes)
+        return [
+            Group(self, np.arange(start, min(start + self.layout.lanes, total)), own)
+            for start, own in zip(starts, rng.spawn(len(starts)), strict=True)
+        ]
+
+    def gather(self, groups: list[Group], states: list[NDArray[np.int8]]) -> NDArray[np.int8]:
+        """(m, reads, n)."""
+        n = self.h.shape[1]
+        found = np.concatenate([s[: len(g.members)] for g, s in zip(groups, states, strict=True)])
+        return found.reshape(len(self.h), self.num_reads, n)
+
+
+def anneal(
+    replicas: SparseReplicas | DenseReplicas,
+    schedule: Schedule,
+    control: Control,
+    *,
+    num_sweeps: int | None,
+    seconds: float = math.inf,
+) -> None:
+    """Take the replicas through the schedule: in ``num_sweeps`` sweeps, or in so many seconds by the clock.
+
+    An automatic schedule, or one that was cut short, ends with a descent.
+    """
+    layout = replicas.layout
+    each = max(1, TABLE_VISITS // layout.num_spins)
+    if num_sweeps is not None:
+        each = max(1, min(each, num_sweeps // MIN_STEPS))
+    steps = max(1, CHUNK_UPDATES // (layout.num_spins * layout.lanes * each))
+    began = control.elapsed()
+    done, pace = 0.0, 0.0
+    while done < 1.0 and not control.stop():
+        if num_sweeps is None:
+            ahead = min(1.0, done + pace)
+        else:
+            steps = max(1, min(steps, math.ceil((1.0 - done) * num_sweeps / each)))
+            ahead = min(1.0, done + steps * each / max(1, num_sweeps))
+        marks = done + (ahead - done) * (np.arange(steps) + 0.5) / steps
+        replicas.anneal(schedule.temperatures(marks), each)
+        if num_sweeps is None:
+            ahead = (control.elapsed() - began) / seconds if seconds > 0 else 1.0
+            pace = ahead - done
+        done = min(1.0, ahead)
+        control.done = max(control.done, done)
+    if schedule.automatic or done < 1.0:
+        replicas.descend()
+    control.improve(float(replicas.energies().min()))
