@@ -14,12 +14,14 @@ help: ## list the targets
 install: $(INSTALLED) ## create .venv and install qbnn with its tools there
 
 $(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "qbnn needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  version=$$($(PYTHON) --version 2>&1) || version="not found"; \
+	  echo "qbnn needs Python 3.11 or newer; '$(PYTHON)': $$version." >&2; \
 	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "'$(PYTHON)' cannot create a virtual environment; install its venv package" \
 	    "(python3-venv on Debian and Ubuntu)." >&2; exit 1; }
+	@echo "Installing into $(VENV); this takes a few minutes the first time."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
 	$(BIN)/python -m anneal.kernels
 	@touch $@
