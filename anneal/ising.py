@@ -98,7 +98,9 @@ class Ising:
         a·x = a/2 + a/2·s and q·x·y = q/4·(1 + s + t + s·t), so integer coefficients stay exact (quarters).
         Raises InputError where a bias is NaN or infinite.
         """
-        linear, (row, column, value), offset, _ = bqm.to_numpy_vectors(return_labels=True)
+        linear, (row, column, value), offset, _ = bqm.to_numpy_vectors(
+            bqm.variables, return_labels=True  # without an order, dimod sorts the labels
+        )
         linear = np.asarray(linear, dtype=np.float64)
         value = np.asarray(value, dtype=np.float64)
         offset = float(offset)
