@@ -15,7 +15,7 @@ os.environ["NUMBA_DISABLE_JIT"] = "1"
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from anneal import registry  # noqa: E402
+from anneal import registry
 
 
 def table(module: str, name: str) -> str:

@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Quickstart
 #
-# A solver of `anneal` is a dimod sampler: a binary quadratic model goes in, a sample set comes out. Here is
-# one with 60 spins and couplings of ±1 between all of them.
+# A solver of `anneal` is a dimod sampler: a binary quadratic model goes in, a sample set comes
+# out. Here is one with 60 spins and couplings of ±1 between all of them.
 
 # %%
 import dimod
@@ -26,8 +26,8 @@ sampleset = get_solver("auto")().sample(bqm, time_limit=0.5, seed=1)
 sampleset.first.energy
 
 # %% [markdown]
-# `get_solver` takes the names of the [solvers](solvers.md). The same call with another name runs another solver,
-# dwave's neal among them.
+# `get_solver` takes the names of the [solvers](solvers.md). The same call with another name runs
+# another solver, dwave's neal among them.
 
 # %%
 for name in ["greedy", "neal", "anneal"]:
@@ -41,11 +41,10 @@ for name in ["greedy", "neal", "anneal"]:
 sampleset.info["timing"]
 
 # %% [markdown]
-# A problem knows its own unit. Max-Cut's cost is minus the weight of the cut, and a planted problem knows its
-# least energy.
+# A problem knows its own unit: Max-Cut's cost is minus the weight of the cut.
 
 # %%
-from anneal import get_problem  # noqa: E402
+from anneal import get_problem
 
 maxcut = get_problem("maxcut").generate(seed=1)
 best = get_solver("auto")().sample(maxcut.bqm(), time_limit=0.5, seed=1).first
