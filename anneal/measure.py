@@ -106,6 +106,21 @@ def time_to_target(trace: Sequence[Sequence[float]], target: float) -> float:
     return min((s for s, energy in trace if reached(energy, target)), default=math.inf)
 
 
+def running_best(
+    seconds: Sequence[float] | Floats, energies: Sequence[float] | Floats
+) -> list[tuple[float, float]]:
+    """Return the improvements among energies found one after another, as a trace.
+
+    >>> running_best([0.1, 0.2, 0.3], [-5.0, -4.0, -8.0])
+    [(0.1, -5.0), (0.3, -8.0)]
+    """
+    trace: list[tuple[float, float]] = []
+    for second, energy in zip(seconds, energies, strict=True):
+        if not trace or energy < trace[-1][1]:
+            trace.append((float(second), float(energy)))
+    return trace
+
+
 def median(
     values: npt.ArrayLike,
     *,

@@ -1,0 +1,214 @@
+"""Solvers run for a time: ours by their time limit, others by as many reads as fit in it.
+
+What a call needs to know beforehand (compiled code, the cost of a sweep) is found while it is
+planned, which is not timed. What its user would wait for, a default beta range included, is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import dimod
+import numpy as np
+import numpy.typing as npt
+from dwave.samplers import SimulatedAnnealingSampler
+from dwave.samplers.sa.sampler import default_beta_range
+
+from anneal.ising import Ising
+from anneal.measure import running_best
+from anneal.schedules import automatic_betas
+from anneal.solvers import get_solver
+
+Clock = Callable[[], float]
+Stop = Callable[[], bool]
+Betas = Callable[[dimod.BinaryQuadraticModel, int], npt.NDArray[np.float64]]
+# A planned call: seed, and a question asked as often as the solver allows → samples.
+Call = Callable[[int, Stop], dimod.SampleSet]
+
+DEFAULT_SWEEPS = 1000  # of dwave-samplers' simulated annealing
+CLOCKS: dict[str, Clock] = {"cpu": time.process_time, "wall": time.perf_counter}
+
+
+def timed_peer(
+    name: str,
+    bqm: dimod.BinaryQuadraticModel,
+    *,
+    budget: float,
+    clock: Clock = time.process_time,
+    num_threads: int = 1,
+) -> Call:
+    """Plan a call of a solver that takes ``budget`` seconds of ``clock``, to be made once per seed.
+
+    name: one of :data:`PEERS` or a registered solver. The sample set's ``info["trace"]`` holds the
+    improvements as ``(seconds, energy)``. Raises :class:`~anneal.errors.InputError` for an unknown
+    name and whatever the solver raises for this BQM.
+
+    >>> bqm = dimod.BQM.from_ising({}, {(0, 1): 1.0})
+    >>> call = timed_peer("neal", bqm, budget=0.01)
+    >>> float(call(7, lambda: False).first.energy)
+    -1.0
+    """
+    if name in PEERS:
+        return PEERS[name](bqm, budget, clock)
+    sampler = get_solver(name)()
+    options: dict[str, Any] = {"num_threads": num_threads, "time_limit": budget}
+    if "time_limit" not in sampler.parameters:
+        options["timeout"] = max(1, round(1000 * budget))  # of dwave-samplers' tabu, milliseconds
+    options = {key: value for key, value in options.items() if key in sampler.parameters}
+    if options.keys() & {"time_limit", "timeout"}:
+        return _limited(sampler, bqm, options)
+    return _repeated(sampler, bqm, options, budget, clock)
+
+
+def check_name(name: str) -> None:
+    """Raise :class:`~anneal.errors.InputError` unless ``name`` is a peer's or a solver's.
+
+    >>> check_name("neal+schedule")
+    """
+    if name not in PEERS:
+        get_solver(name)
+
+
+def _limited(sampler: Any, bqm: dimod.BinaryQuadraticModel, options: dict[str, Any]) -> Call:
+    """One call of a solver that minds its own time."""
+
+    def call(seed: int, stop: Stop) -> dimod.SampleSet:
+        more = {"seed": seed, "interrupt_function": stop}
+        known = {key: value for key, value in more.items() if key in sampler.parameters}
+        found: dimod.SampleSet = sampler.sample(bqm, **options, **known)
+        return found
+
+    return call
+
+
+def _repeated(
+    sampler: Any,
+    bqm: dimod.BinaryQuadraticModel,
+    options: dict[str, Any],
+    budget: float,
+    clock: Clock,
+) -> Call:
+    """Batches of reads until the time is up; a single call where a seed would change nothing."""
+    seeded = "seed" in sampler.parameters
+
+    def call(seed: int, stop: Stop) -> dimod.SampleSet:
+        watch = _Watch(budget, clock, stop)
+        rng = np.random.default_rng(seed)
+        found: list[dimod.SampleSet] = []
+        more, reads = dict(options), 1
+        while not found or (seeded and not watch.over):
+            if "num_reads" in sampler.parameters:
+                more["num_reads"] = reads
+            if seeded:
+                more["seed"] = int(rng.integers(2**31))
+            found.append(sampler.sample(bqm, **more))
+            watch()
+            if watch.last < budget / 50:
+                reads *= 2
+        joined: dimod.SampleSet = dimod.concatenate(found)
+        joined.info["trace"] = running_best(watch.times, [one.first.energy for one in found])
+        return joined
+
+    return call
+
+
+class _Watch:
+    """Asked after every piece of work: over where the next would end farther off the budget."""
+
+    def __init__(self, budget: float, clock: Clock, stop: Stop) -> None:
+        self.budget, self.clock, self.stop = budget, clock, stop
+        self.started = clock()
+        self.times: list[float] = []
+        self.last = 0.0
+        self.over = False
+
+    def __call__(self) -> bool:
+        now = self.clock() - self.started
+        self.last = now - (self.times[-1] if self.times else 0.0)
+        self.times.append(now)
+        self.over = self.stop() or now + self.last / 2 > self.budget
+        return self.over
+
+
+def _neal(
+    bqm: dimod.BinaryQuadraticModel,
+    budget: float,
+    clock: Clock,
+    *,
+    betas: Betas | None = None,
+    one_long_read: bool = False,
+) -> Call:
+    """Reads of dwave-samplers' simulated annealing: default sweeps, fewer where one is too long."""
+    overhead, seconds_per_sweep = _cost(bqm, betas, budget, clock)
+    affordable = max(1, int((budget - overhead) / seconds_per_sweep))
+    sweeps = affordable if one_long_read else min(DEFAULT_SWEEPS, affordable)
+    # More reads than should fit: the watch ends them.
+    reads = 1 + int(1.5 * affordable / sweeps)
+
+    def call(seed: int, stop: Stop) -> dimod.SampleSet:
+        watch = _Watch(budget, clock, stop)
+        schedule = _schedule(sweeps) if betas is None else _custom(bqm, betas, sweeps)
+        found = SimulatedAnnealingSampler().sample(
+            bqm, num_reads=reads, seed=seed, interrupt_function=watch, **schedule
+        )
+        found.info["trace"] = running_best(watch.times, found.record.energy)
+        return found
+
+    return call
+
+
+def _cost(
+    bqm: dimod.BinaryQuadraticModel, betas: Betas | None, budget: float, clock: Clock
+) -> tuple[float, float]:
+    """Seconds of a call without sweeps, and of a sweep over the whole range of temperatures."""
+
+    def seconds(schedule: Callable[[], dict[str, Any]]) -> float:
+        started = clock()
+        SimulatedAnnealingSampler().sample(bqm, num_reads=1, seed=0, **schedule())
+        return clock() - started
+
+    if betas is None:
+        overhead = seconds(partial(_schedule, 1))
+        shape = partial(_schedule, ends=default_beta_range(bqm))
+    else:
+        shape = partial(_custom, bqm, betas)
+        overhead = seconds(partial(shape, 1))
+    # With the range given, only conversion remains beside the sweeps.
+    short = min(seconds(partial(shape, 1)) for _ in range(2))
+    sweeps, taken, enough = 1, 0.0, max(0.02, 0.05 * budget)
+    while taken < enough:
+        sweeps *= 4
+        taken = seconds(partial(shape, sweeps)) - short
+    return overhead, taken / (sweeps - 1)
+
+
+def _schedule(sweeps: int, ends: Any = None) -> dict[str, Any]:
+    return {"num_sweeps": sweeps, "beta_range": None if ends is None else list(ends)}
+
+
+def _custom(bqm: dimod.BinaryQuadraticModel, betas: Betas, sweeps: int) -> dict[str, Any]:
+    return {"beta_schedule_type": "custom", "beta_schedule": betas(bqm, sweeps)}
+
+
+def _our_betas(bqm: dimod.BinaryQuadraticModel, sweeps: int) -> npt.NDArray[np.float64]:
+    return automatic_betas(Ising.from_bqm(bqm), sweeps)
+
+
+def _neal_schedule(bqm: dimod.BinaryQuadraticModel, budget: float, clock: Clock) -> Call:
+    return _neal(bqm, budget, clock, betas=_our_betas, one_long_read=True)
+
+
+def _neal_schedule_reads(bqm: dimod.BinaryQuadraticModel, budget: float, clock: Clock) -> Call:
+    return _neal(bqm, budget, clock, betas=_our_betas)
+
+
+# dwave-samplers' simulated annealing as it comes, with our schedule in one long read, and with our
+# schedule in reads of the default length.
+PEERS: dict[str, Callable[[dimod.BinaryQuadraticModel, float, Clock], Call]] = {
+    "neal": _neal,
+    "neal+schedule": _neal_schedule,
+    "neal+schedule+reads": _neal_schedule_reads,
+}
