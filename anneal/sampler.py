@@ -86,7 +86,6 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
         """Sample a BQM; see the class for the keywords."""
         started = time.perf_counter()
         self._check(num_reads, time_limit, target_energy, num_threads)
-        options = self._known(parameters)
         rng = generator(seed)
         ising = Ising.from_bqm(bqm)
         control = Control(
@@ -95,14 +94,12 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
         initial = self._initial(bqm, initial_states, initial_states_generator, num_reads, rng)
         if initial is not None:
             num_reads = len(initial)
+        given = {"num_reads": num_reads, "initial": initial, "num_threads": num_threads or available_threads()}
+        options = self._known({**parameters, **given})
         prepared = time.perf_counter()
 
         def work() -> NDArray[np.int8]:
-            found = self.search(
-                ising.h[None], ising.J, control=control, rng=rng, num_reads=num_reads, initial=initial,
-                num_threads=num_threads or available_threads(), **options,
-            )  # fmt: skip
-            return found[0]
+            return self.search(ising.h[None], ising.J, control=control, rng=rng, **options)[0]
 
         if ising.num_spins:
             states = _run(work, control, interrupt_function, progress)
@@ -114,7 +111,7 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
     def _known(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """What search() takes of the caller's keywords; the unknown ones are warned about, as dimod asks."""
         taken = inspect.signature(self.search).parameters
-        for name in set(parameters) - set(self.parameters):
+        for name in set(parameters) - {*self.parameters, "initial"}:
             warnings.warn(f"unknown parameter '{name}' is ignored", SamplerUnknownArgWarning, stacklevel=3)
         return {k: v for k, v in parameters.items() if k in taken and v is not None}
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from anneal.kernels import vector
 from anneal.kernels.compile import inlined, kernel
-from anneal.kernels.random import next_below, next_word
+from anneal.kernels.random import next_below
+
+NOTHING = -(2.0**29)  # below every gain, above the pads'
 
 
 @inlined
@@ -42,105 +44,100 @@ def flip_dense(i, row, zero, spins, gains):  # type: ignore[no-untyped-def]
     gains[i] = own
 
 
+@inlined
+def best_lane(values, indices, banned):  # type: ignore[no-untyped-def]
+    """The lane with the greatest value whose index is not ``banned``; −1 where there is none."""
+    found = -1
+    for lane in range(values.size):
+        if values[lane] > NOTHING / 2 and indices[lane] != banned:
+            if found < 0 or values[lane] > values[found]:
+                found = lane
+    return found
+
+
 @kernel
 def tabu_search(  # type: ignore[no-untyped-def]
-    matrix, indptr, indices, weights, num_spins, spins, gains, until, best, tenure, spread, patience, most, state
+    matrix, indptr, indices, weights, num_spins, spins, gains, until, best, walk, tenure, spread, patience, most, state
 ):
-    """Search from ``spins`` until ``patience`` flips bring no new best, ``most`` in all.
+    """Up to ``most`` flips of one-flip tabu search; ends where ``patience`` flips in a row brought no new best.
 
-    After a flip a spin stays for tenure + U[0, spread) flips, unless flipping it gives a new best. spins, gains: (width,)
-    of one type, gains set; until: (width,) integers of the same size, the flip up to which a spin stays; best: (width,)
-    receives the best state. Returns (2·(best energy − first energy) / −4 as the gain, flips made).
+    A flipped spin stays for tenure + U[0, spread) flips, unless flipping it gives a new best (Glover 1989; the tenure of
+    Palubeckis 2004). spins, gains: (width,) of one type, padded so that a pad is never chosen; until: (width,) integers
+    of the same size, the flip up to which a spin stays; best: (width,) receives the best state. walk: (4,) float64,
+    carried from call to call: half of what the energy has fallen by since the start, the most of that, the flip at which
+    it was reached, flips made.
     """
     zero = vector.splat(gains.dtype.type(0))
     lanes = 64 // gains.itemsize
-    lowest = vector.splat(gains.dtype.type(-(2**30)))
+    lowest = vector.splat(gains.dtype.type(NOTHING))
     steps = np.arange(lanes).astype(until.dtype)
-    free_gain = np.empty(lanes, gains.dtype)
-    free_index = np.empty(lanes, until.dtype)
-    any_gain = np.empty(lanes, gains.dtype)
-    any_index = np.empty(lanes, until.dtype)
     stride = vector.splat(until.dtype.type(lanes))
+    values = np.empty((2, lanes), gains.dtype)
+    places = np.empty((2, lanes), until.dtype)
     dense = matrix.shape[0] > 0
-    best[:] = spins
-    reached = 0.0
-    record = 0.0
-    last = 0
-    flips = 0
-    chosen = 0
+    row = matrix[0] if dense else matrix.reshape(-1)
+    reached, record, last, flips = walk[0], walk[1], np.int64(walk[2]), np.int64(walk[3])
+    stop = flips + most
+    chosen = -1
     while True:
-        top_free = lowest
-        top_any = lowest
-        index = vector.load(steps, 0)
-        at_free = index
-        at_any = index
-        now = vector.splat(until.dtype.type(flips))
-        if flips > 0 and dense:
+        fused = dense and chosen >= 0
+        fresh_down = vector.above(zero, zero)
+        own = gains[0]
+        stays = until[0]
+        if fused:
             row = matrix[chosen]
             own = -gains[chosen]
+            stays = until[chosen]
             spins[chosen] = -spins[chosen]
+            until[chosen] = 2**30  # its gain is not right while it is scanned
             fresh_down = vector.above(zero, vector.splat(spins[chosen]))
-            blocked = until[chosen]
-            until[chosen] = 2**30  # while it is scanned its gain is not yet right
-            for start in range(0, gains.size, lanes):
+        elif chosen >= 0:
+            flip_sparse(chosen, indptr, indices, weights, spins, gains)
+        free_gain, any_gain = lowest, lowest
+        index = vector.load(steps, 0)
+        free_place, any_place = index, index
+        now = vector.splat(until.dtype.type(flips))
+        for start in range(0, gains.size, lanes):
+            gain = vector.load(gains, start)
+            if fused:
                 change = vector.load_as(row, start, zero)
                 change = vector.add(change, change)
                 opposite = vector.differ(vector.above(zero, vector.load(spins, start)), fresh_down)
-                more = vector.select(opposite, vector.subtract(zero, change), change)
-                gain = vector.add(vector.load(gains, start), more)
+                gain = vector.add(gain, vector.select(opposite, vector.subtract(zero, change), change))
                 vector.store(gains, start, gain)
-                better = vector.above(gain, top_any)
-                top_any = vector.select(better, gain, top_any)
-                at_any = vector.select(better, index, at_any)
-                better = vector.above(gain, top_free)
-                better = vector.both(better, vector.at_least(now, vector.load(until, start)))
-                top_free = vector.select(better, gain, top_free)
-                at_free = vector.select(better, index, at_free)
-                index = vector.add(index, stride)
-            until[chosen] = blocked
+            better = vector.above(gain, any_gain)
+            any_gain = vector.select(better, gain, any_gain)
+            any_place = vector.select(better, index, any_place)
+            better = vector.above(gain, free_gain)
+            better = vector.both(better, vector.at_least(now, vector.load(until, start)))
+            free_gain = vector.select(better, gain, free_gain)
+            free_place = vector.select(better, index, free_place)
+            index = vector.add(index, stride)
+        if fused:
             gains[chosen] = own
-        else:
-            if flips > 0:
-                flip_sparse(chosen, indptr, indices, weights, spins, gains)
-            for start in range(0, gains.size, lanes):
-                gain = vector.load(gains, start)
-                better = vector.above(gain, top_any)
-                top_any = vector.select(better, gain, top_any)
-                at_any = vector.select(better, index, at_any)
-                better = vector.above(gain, top_free)
-                better = vector.both(better, vector.at_least(now, vector.load(until, start)))
-                top_free = vector.select(better, gain, top_free)
-                at_free = vector.select(better, index, at_free)
-                index = vector.add(index, stride)
+            until[chosen] = stays
         if reached > record:
             record = reached
             last = flips
             best[:] = spins
-        if flips - last >= patience or flips >= most:
+        if flips - last >= patience or flips >= stop:
             break
-        vector.store(free_gain, 0, top_free)
-        vector.store(free_index, 0, at_free)
-        vector.store(any_gain, 0, top_any)
-        vector.store(any_index, 0, at_any)
-        free = -1
-        aspiring = -1
-        for lane in range(lanes):
-            if free_gain[lane] > -(2**29) and free_index[lane] != chosen:
-                if free < 0 or free_gain[lane] > free_gain[free]:
-                    free = lane
-            if any_gain[lane] > -(2**29) and any_index[lane] != chosen:
-                if aspiring < 0 or any_gain[lane] > any_gain[aspiring]:
-                    aspiring = lane
-        if aspiring >= 0 and reached + any_gain[aspiring] > record:
-            chosen = np.int64(any_index[aspiring])
+        vector.store(values[0], 0, free_gain)
+        vector.store(places[0], 0, free_place)
+        vector.store(values[1], 0, any_gain)
+        vector.store(places[1], 0, any_place)
+        free = best_lane(values[0], places[0], chosen)
+        aspiring = best_lane(values[1], places[1], chosen)
+        if aspiring >= 0 and reached + values[1, aspiring] > record:
+            chosen = np.int64(places[1, aspiring])
         elif free >= 0:
-            chosen = np.int64(free_index[free])
+            chosen = np.int64(places[0, free])
         else:
             chosen = next_below(state, num_spins)
         reached += gains[chosen]
         flips += 1
         until[chosen] = flips + tenure + next_below(state, spread)
-    return record, flips
+    walk[0], walk[1], walk[2], walk[3] = reached, record, last, flips
 
 
 @kernel

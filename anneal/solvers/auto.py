@@ -1,0 +1,62 @@
+"""The default: the solver that the structure of the problem asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anneal.control import Control
+from anneal.ising import Couplings, Ising
+from anneal.replicas import ROWS_ABOVE
+from anneal.sampler import IsingSampler
+from anneal.solvers import get_solver
+
+EXHAUSTIVE = 24  # spins whose 2²⁴ states take a few hundredths of a second
+
+
+def choose(ising: Ising) -> tuple[str, str]:
+    """The name of the solver for a problem, and why, in one sentence."""
+    n = ising.num_spins
+    if n <= EXHAUSTIVE:
+        return "exact", f"{n} variables: all {2**n} states are searched, the result is proven"
+    if ising.density > ROWS_ABOVE:
+        return "tabu", f"density {ising.density:.1%}: tabu search after a short anneal leads on dense problems"
+    return "crossover", f"density {ising.density:.2%}: annealed replicas recombine well on sparse problems"
+
+
+class AutoSampler(IsingSampler):
+    """``exact`` for few variables, ``tabu`` for dense problems, ``crossover`` for sparse ones.
+
+    ``info["solver"]`` names the choice and ``info["reason"]`` says why.
+
+    >>> AutoSampler().sample_ising({0: 1.0}, {(0, 1): 1.0}).info["solver"]
+    'exact'
+    """
+
+    def search(
+        self,
+        h: NDArray[np.float64],
+        J: Couplings,
+        *,
+        control: Control,
+        rng: np.random.Generator,
+        num_reads: int | None = None,
+        initial: NDArray[np.int8] | None = None,
+        num_threads: int = 1,
+        num_sweeps: int | None = None,
+        beta_range: Any = None,
+        beta_schedule_type: str | None = None,
+    ) -> NDArray[np.int8]:
+        name, reason = choose(Ising(h[0], J))
+        control.info.update(solver=name, reason=reason)
+        options: dict[str, Any] = {}
+        if name != "exact":
+            given = {"num_sweeps": num_sweeps, "beta_range": beta_range, "beta_schedule_type": beta_schedule_type}
+            options = {key: value for key, value in given.items() if value is not None}
+        found: NDArray[np.int8] = get_solver(name)().search(
+            h, J, control=control, rng=rng, num_reads=num_reads, initial=initial, num_threads=num_threads,
+            **options,
+        )  # fmt: skip
+        return found

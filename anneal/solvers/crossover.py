@@ -1,0 +1,162 @@
+"""The population optimiser for sparse problems: anneal, recombine exactly, anneal again from the elites."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anneal.control import Control
+from anneal.ising import Couplings, Ising
+from anneal.kernels.crossover import absorb
+from anneal.kernels.random import new_state
+from anneal.replicas import Numbers, SparseLayout
+from anneal.sampler import IsingSampler, in_threads
+from anneal.schedules import Schedule, resolve
+from anneal.solvers.anneal import anneal
+
+FIRST_SHARE = 0.3  # of the time goes to the first, longest anneal
+REHEAT = (0.5, 1.0)  # where a round starts, as a share of the way from cold to hot
+MIGRATE_EVERY = 8  # rounds between two migrations
+DEMES = 8
+
+
+class CrossoverSampler(IsingSampler):
+    """Simulated annealing with partition crossover in a population of demes.
+
+    A row of lanes is split into demes, each with one elite. Each round anneals every lane from its deme's elite and
+    absorbs into the elite every independent component of difference that lowers the energy. Now and then one elite
+    absorbs another. On sparse graphs this joins the best parts of all replicas.
+
+    num_reads: elites returned, best first (default 1). num_sweeps: of the first anneal (default 1000); num_rounds,
+    round_sweeps: what follows (default 30 rounds of 300); with a ``time_limit`` all go by the clock.
+    num_populations: independent populations (default one, or one a thread with a ``time_limit``).
+
+    >>> CrossoverSampler().sample_ising({}, {(i, (i + 1) % 9): 1.0 for i in range(9)}, seed=1).first.energy
+    -7.0
+    """
+
+    def search(
+        self,
+        h: NDArray[np.float64],
+        J: Couplings,
+        *,
+        control: Control,
+        rng: np.random.Generator,
+        num_reads: int | None = None,
+        initial: NDArray[np.int8] | None = None,
+        num_threads: int = 1,
+        num_sweeps: int | None = None,
+        num_rounds: int = 30,
+        round_sweeps: int = 300,
+        num_populations: int | None = None,
+        beta_range: Any = None,
+        beta_schedule_type: str | None = None,
+    ) -> NDArray[np.int8]:
+        reads = num_reads or 1
+        found = []
+        for linear in h:
+            schedule = resolve(
+                Ising(linear, J), beta_range=beta_range, beta_schedule_type=beta_schedule_type, beta_schedule=None
+            )
+            layout = SparseLayout(linear, J, Numbers.of(linear[None], J))
+            count = num_populations or (num_threads if control.time_limit is not None else 1)
+            count = max(count, -(-reads // demes_of(layout)))
+            populations = [Population(layout, schedule, control, own) for own in rng.spawn(count)]
+            seconds = control.remaining() * min(num_threads, count) / count / len(h)
+
+            def work(
+                population: Population, linear: NDArray[np.float64] = linear, seconds: float = seconds
+            ) -> None:
+                population.first(initial, num_sweeps, seconds * FIRST_SHARE)
+                population.rounds(num_rounds, round_sweeps, seconds * (1 - FIRST_SHARE))
+
+            in_threads(work, populations, num_threads)
+            elites = np.concatenate([population.elites for population in populations])
+            energies = Ising(linear, J).energies(elites)
+            found.append(elites[np.argsort(energies, kind="stable")[:reads]])
+            control.info.update(rounds=sum(population.done for population in populations))
+        return np.stack(found)
+
+
+def demes_of(layout: SparseLayout) -> int:
+    """Demes in a row of lanes: at least two lanes each."""
+    return min(DEMES, layout.lanes // 2)
+
+
+class Population:
+    """One row of lanes, split into demes with an elite each."""
+
+    def __init__(
+        self, layout: SparseLayout, schedule: Schedule, control: Control, rng: np.random.Generator
+    ) -> None:
+        self.layout = layout
+        self.schedule = schedule
+        self.control = control
+        self.rng = rng
+        self.state = new_state(rng)
+        self.symmetric = not layout.biases.any()
+        self.replicas = layout.replicas(rng)
+        self.deme_size = layout.lanes // demes_of(layout)
+        self.elites = np.empty((demes_of(layout), layout.num_spins), np.int8)
+        self.energies = np.full(len(self.elites), np.inf)
+        self.done = 0
+
+    def first(
+        self, initial: NDArray[np.int8] | None, num_sweeps: int | None, seconds: float
+    ) -> None:
+        """The long anneal; each deme's best lane becomes its elite and absorbs the others."""
+        if initial is not None:
+            self.replicas.set_states(initial[np.arange(self.layout.lanes) % len(initial)])
+        if num_sweeps is None and not math.isfinite(seconds):
+            num_sweeps = 1000
+        anneal(self.replicas, self.schedule, self.control, num_sweeps=num_sweeps, seconds=seconds)
+        states, energies = self.replicas.states(), self.replicas.energies()
+        for deme in range(len(self.elites)):
+            own = slice(deme * self.deme_size, (deme + 1) * self.deme_size)
+            best = own.start + int(np.argmin(energies[own]))
+            self.elites[deme] = states[best]
+            self.energies[deme] = energies[best]
+            self._absorb(deme, states[own])
+
+    def rounds(self, num_rounds: int, num_sweeps: int, seconds: float) -> None:
+        """Rounds of annealing from the elites and absorbing what came of it."""
+        until = self.control.elapsed() + seconds
+        timed = math.isfinite(seconds)
+        while not self.control.stop():
+            if self.control.elapsed() >= until if timed else self.done >= num_rounds:
+                break
+            self._round(num_sweeps, until - self.control.elapsed())
+            self.done += 1
+            if self.done % MIGRATE_EVERY == 0:
+                self._migrate()
+
+    def _round(self, num_sweeps: int, seconds: float) -> None:
+        self.replicas.set_states(np.repeat(self.elites, self.deme_size, axis=0))
+        hot, cold = 1 / self.schedule.betas[0], 1 / self.schedule.betas[-1]
+        start = cold + (hot - cold) * self.rng.uniform(*REHEAT)
+        again = Schedule((1 / start, 1 / cold), "cooling", automatic=True)
+        anneal(self.replicas, again, self.control, num_sweeps=num_sweeps)
+        states = self.replicas.states()
+        for deme in range(len(self.elites)):
+            self._absorb(deme, states[deme * self.deme_size : (deme + 1) * self.deme_size])
+
+    def _migrate(self) -> None:
+        """The worse of two elites becomes their crossover."""
+        a, b = self.rng.permutation(len(self.elites))[:2]
+        worse, better = (a, b) if self.energies[a] > self.energies[b] else (b, a)
+        child = self.elites[better].copy()
+        partner = self.elites[worse][None].copy()
+        self.elites[worse], self.energies[worse] = child, self.energies[better]
+        self._absorb(worse, partner)
+
+    def _absorb(self, deme: int, states: NDArray[np.int8]) -> None:
+        layout = self.layout
+        falls = absorb(
+            layout.indptr, layout.indices, layout.weights, layout.biases, self.symmetric, self.elites[deme],
+            np.ascontiguousarray(states), self.state,
+        )  # fmt: skip
+        self.energies[deme] -= falls * layout.numbers.scale
+        self.control.improve(float(self.energies[deme]))
