@@ -144,7 +144,7 @@ class Ising:
         return np.asarray(found) + self.offset
 
     def largest_field(self) -> float:
-        """max_i |h_i| + Σ_j |J_ij|: no local field is larger in absolute value."""
+        """``max_i |h_i| + Σ_j |J_ij|``: no local field is larger in absolute value."""
         if not self.num_spins:
             return 0.0
         return float((np.abs(self.h) + np.asarray(abs(self.J).sum(axis=1)).ravel()).max())

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import sys
 import tomllib
 from pathlib import Path
 
-# The plain functions have the docstrings and signatures; compiled ones hide them.
-os.environ["NUMBA_DISABLE_JIT"] = "1"
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import numba
+
 from anneal import registry
+
+# A compiled function hides its docstring and signature; the environment variable of the same
+# meaning would slow the notebooks down.
+numba.config.DISABLE_JIT = True
 
 
 def table(module: str, name: str) -> str:
@@ -25,6 +27,15 @@ def table(module: str, name: str) -> str:
         what = (inspect.getdoc(registry.load(target)) or "").partition("\n\n")[0]
         rows.append(f"| `{key}` | {' '.join(what.split())} |")
     return "\n".join(rows)
+
+
+def result_pages() -> str:
+    """Return the list of pages that `make bench` has made."""
+    pages = sorted((ROOT / "docs" / "results").glob("*/*.md"))
+    if not pages:
+        return "There are none yet: `make bench` puts them here."
+    names = [page.relative_to(ROOT / "docs").with_suffix("").as_posix() for page in pages]
+    return "\n".join(["```{toctree}", *names, "```"])
 
 
 project = "qbnn"
@@ -48,17 +59,17 @@ myst_substitutions = {
     "solvers": table("anneal.solvers", "SOLVERS"),
     "problems": table("anneal.problems", "PROBLEMS"),
     "formats": table("anneal.instances", "FORMATS"),
+    "results": result_pages(),
 }
 nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
+nb_execution_show_tb = True
 nb_execution_timeout = 120
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autosummary_generate = True
-# A glob of result tables may match nothing before the first `make bench`.
-suppress_warnings = ["toc.empty_glob"]
 
 html_theme = "furo"
 html_title = f"qbnn {release}"
