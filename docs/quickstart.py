@@ -23,7 +23,7 @@ from anneal.solvers import get_solver
 
 bqm = dimod.generators.ran_r(1, 60, seed=7)
 sampleset = get_solver("auto")().sample(bqm, time_limit=0.5, seed=1)
-sampleset.first.energy
+float(sampleset.first.energy)
 
 # %% [markdown]
 # `get_solver` takes the names of the [solvers](solvers.md). The same call with another name runs
