@@ -1,0 +1,94 @@
+"""Problems by name, and problems from and to files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anneal.errors import InputError
+from anneal.files import Pathlike
+from anneal.registry import resolve
+
+if TYPE_CHECKING:
+    from anneal.problem import Problem
+
+PROBLEMS = {
+    "assignment": "anneal.problems.assignment:Assignment",
+    "lattice": "anneal.problems.spin_glass:Lattice",
+    "maxcut": "anneal.problems.maxcut:MaxCut",
+    "planted": "anneal.problems.planted:TilePlanted",
+    "qubo": "anneal.problems.qubo:Qubo",
+    "sk": "anneal.problems.spin_glass:SherringtonKirkpatrick",
+}
+
+
+def get_problem(name: str) -> type[Problem]:
+    """Return the class that is registered as ``name``, or named by ``"module:Class"``.
+
+    Raises :class:`~anneal.errors.InputError` for an unknown name.
+
+    >>> get_problem("maxcut").__name__
+    'MaxCut'
+    """
+    from anneal.problem import Problem
+
+    found = resolve(PROBLEMS, name, kind="problem")
+    if not (isinstance(found, type) and issubclass(found, Problem)):
+        raise InputError(f"'{name}' is not a subclass of anneal.Problem")
+    return found
+
+
+def read_problem(path: Pathlike, *, format: str | None = None, sense: str | None = None) -> Problem:
+    """Return the problem in a file: a graph is a MaxCut, a BQM a Qubo, a QAP an Assignment.
+
+    ``format`` and ``sense`` are those of :func:`anneal.instances.read`, told from name and content
+    where they are not given. Raises :class:`~anneal.errors.InputError`.
+    """
+    from anneal import instances
+
+    instance = instances.read(path, format=format, sense=sense)
+    try:
+        return _from_instance(instance)
+    except InputError as error:
+        raise InputError(error.reason, path=path) from error
+
+
+def write_problem(problem: Problem, path: Pathlike, *, format: str | None = None) -> None:
+    """Write ``problem`` to a file: a MaxCut as a graph, an Assignment as a QAP, the rest as a BQM.
+
+    ``format`` is that of :func:`anneal.instances.write`. Raises
+    :class:`~anneal.errors.InputError` where the format cannot hold the instance.
+    """
+    from anneal import instances
+
+    instances.write(_to_instance(problem), path, format=format)
+
+
+def _from_instance(instance: Any) -> Problem:
+    from anneal.instances import arrays
+
+    if isinstance(instance, arrays.Graph):
+        from anneal.problems.maxcut import MaxCut
+
+        return MaxCut(instance.num_vertices, instance.i, instance.j, instance.weight)
+    if isinstance(instance, arrays.QuadraticAssignment):
+        from anneal.problems.assignment import Assignment
+
+        return Assignment(instance.flow, instance.distance, best_known=instance.best_known)
+    from anneal.problems.qubo import Qubo
+
+    return Qubo(instance.to_bqm() if isinstance(instance, arrays.Qubo) else instance)
+
+
+def _to_instance(problem: Problem) -> Any:
+    from anneal.instances import arrays
+    from anneal.problems.assignment import Assignment
+    from anneal.problems.maxcut import MaxCut
+
+    if isinstance(problem, MaxCut):
+        i, j = problem.i.astype(np.int64), problem.j.astype(np.int64)
+        return arrays.Graph(problem.num_vertices, i, j, problem.weight)
+    if isinstance(problem, Assignment):
+        return arrays.QuadraticAssignment(problem.flow, problem.distance, problem.best_known)
+    return problem.bqm()
