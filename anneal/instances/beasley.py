@@ -9,16 +9,16 @@ from anneal.instances import rows
 from anneal.instances.arrays import Qubo, check_sense, check_size
 
 NAME = "beasley"
-EXTENSIONS = (".txt", ".sparse", ".bqp")
+EXTENSIONS = (".bqp", ".sparse", ".txt")
 DESCRIPTION = "QUBO of Beasley's OR-Library: problems, then n non-zeros, then i j q; maximise"
 HOLDS = "qubo"
 OPTIONS = ("problem", "sense")
 
 
 def sniff(data: bytes) -> bool:
-    """Tell whether the first lines have one, two and, if there is one, two or three numbers."""
+    """Tell whether the first lines have one, two and, if there is a third, three numbers."""
     counts = rows.word_counts(data)
-    return counts[:2] == [1, 2] and (len(counts) == 2 or counts[2] in (2, 3))
+    return counts in ([1, 2], [1, 2, 3])
 
 
 def parse(data: bytes, *, problem: int = 1, sense: str | None = None) -> Qubo:

@@ -9,7 +9,7 @@ import numpy as np
 
 from anneal.errors import InputError
 from anneal.instances.arrays import Qubo, check_size
-from anneal.instances.bqm_json import load_json, parse_labels
+from anneal.instances.bqm_json import check_bqm, load_json, parse_labels
 
 if TYPE_CHECKING:
     import dimod
@@ -76,7 +76,8 @@ def parse(data: bytes) -> dimod.BinaryQuadraticModel:
 
 
 def dump(instance: dimod.BinaryQuadraticModel) -> bytes:
-    """Return the bytes of a BQM."""
+    """Return the bytes of a BQM; raises where ``bqm_json.check_bqm`` does."""
+    check_bqm(instance)
     with instance.to_file() as stream:
         return bytes(stream.read())
 

@@ -64,17 +64,22 @@ def parse(data: bytes) -> dimod.BinaryQuadraticModel:
 
 
 def dump(instance: dimod.BinaryQuadraticModel) -> bytes:
-    """Return the JSON of a BQM.
+    """Return the JSON of a BQM; raises where :func:`check_bqm` does."""
+    check_bqm(instance)
+    return json.dumps(instance.to_serializable()).encode()
 
-    Raises :class:`~anneal.errors.InputError` where a label has no form in JSON.
-    """
+
+def check_bqm(bqm: dimod.BinaryQuadraticModel) -> None:
+    """Raise :class:`~anneal.errors.InputError` unless a file of dimod's can hold ``bqm`` unchanged:
+    it has variables, its biases are finite, and a label is a string, number or tuple of these."""
+    Qubo.from_bqm(bqm)
     try:
-        names = instance.variables.to_serializable()
-        if parse_labels(json.loads(json.dumps(names))) == tuple(instance.variables):
-            return json.dumps(instance.to_serializable()).encode()
+        names = json.dumps(bqm.variables.to_serializable())
+        kept = parse_labels(json.loads(names)) == tuple(bqm.variables)
     except (TypeError, InputError):
-        pass
-    raise InputError("labels in dimod's files are strings, finite numbers and tuples of these")
+        kept = False
+    if not kept:
+        raise InputError("labels in dimod's files are strings, finite numbers and tuples of these")
 
 
 def load_json(data: bytes) -> Any:
@@ -107,7 +112,7 @@ def parse_labels(found: Any) -> tuple[Hashable, ...]:
 def _label(found: Any, depth: int = 0) -> Hashable:
     if isinstance(found, list) and depth < 100:
         return tuple(_label(part, depth + 1) for part in found)
-    if isinstance(found, str) or (_is_number(found) and math.isfinite(found)):
+    if isinstance(found, str) or (_is_number(found) and abs(found) < math.inf):
         return found  # type: ignore[no-any-return]
     raise InputError(f"'{str(found)[:40]}' is no label: strings, numbers and lists of these are")
 

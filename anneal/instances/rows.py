@@ -17,6 +17,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 _SPACE = np.isin(np.arange(256), [9, 10, 11, 12, 13, 32])
 _CHUNK = 1 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_INTEGER = (1 << 53) - 1
 """Integers are read as doubles, which tell all whole numbers up to here apart."""
 
@@ -64,7 +65,7 @@ class Rows:
 def clean(data: bytes) -> bytes:
     """Return ``data`` with plain line ends and without a byte order mark; raise where it is no
     text."""
-    text = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    text = data.removeprefix(_BYTE_ORDER_MARK).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     zero = text.find(0)
     if zero >= 0:
         raise InputError("this is binary data, not text", line=1 + text.count(b"\n", 0, zero))
@@ -85,14 +86,16 @@ def split_comments(text: bytes, marks: bytes) -> tuple[bytes, bytes]:
 
 
 def word_counts(data: bytes, marks: bytes = b"") -> list[int]:
-    """Return how many words the first three lines have, comments and blank lines left out.
+    """Return how many words the first three lines have, comments and blank lines left out; none
+    where the first of them is not all numbers.
 
-    >>> word_counts(b"# two\\n1 2\\n\\n3 4 5\\n", b"#")
-    [2, 3]
+    >>> word_counts(b"# two\\n1 2\\n\\n3 4 5\\n", b"#"), word_counts(b"a b\\n")
+    ([2, 3], [])
     """
-    head = data[: 1 << 16].replace(b"\r", b"\n")
-    counts = [len(line.split()) for line in split_comments(head, marks)[0].split(b"\n")]
-    return [count for count in counts if count][:3]
+    head = data[: 1 << 16].removeprefix(_BYTE_ORDER_MARK).replace(b"\r", b"\n")
+    lines = [line.split() for line in split_comments(head, marks)[0].split(b"\n")]
+    used = [words for words in lines if words][:3]
+    return [len(words) for words in used] if used and all(map(_is_number, used[0])) else []
 
 
 def marked_number(text: bytes, pattern: re.Pattern[bytes]) -> float:
