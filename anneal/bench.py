@@ -60,7 +60,7 @@ def run_bench(
     known = {row.task.id: row for row in records.read()} if records.path.exists() else {}
     rows = {key: row for key, row in known.items() if "error" not in row.result}
     todo = [job for job in jobs if job.task.id not in rows]
-    with _interruptible() as stopped:
+    with interruptible() as stopped:
         for done, row in enumerate(_run(todo, stopped), start=len(jobs) - len(todo) + 1):
             records.append(row)
             rows[row.task.id] = row
@@ -222,7 +222,7 @@ def thin(trace: Sequence[Sequence[float]]) -> list[list[float]]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible() -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C into a question's answer and leave the second as it was.
 
     An exception would be swallowed by a solver that returns the best so far on Ctrl-C, or inside a

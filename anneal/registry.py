@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from anneal.errors import InputError
@@ -38,7 +38,16 @@ def resolve(registry: Mapping[str, str], name: str, *, kind: str) -> Any:
         return load(registry[name])
     if ":" in name:
         return load(name)
-    near = difflib.get_close_matches(name, registry, n=3, cutoff=0.5)
-    hint = " or ".join(f"'{item}'" for item in near)
-    hint = f"did you mean {hint}?" if near else f"known: {', '.join(registry)}"
-    raise InputError(f"unknown {kind} '{name}'; {hint}")
+    raise unknown(name, registry, kind=kind)
+
+
+def unknown(name: str, known: Iterable[str], *, kind: str) -> InputError:
+    """Return the error for a name that is not known, with the nearest ones that are.
+
+    >>> str(unknown("num_reeds", ["num_reads", "seed"], kind="keyword"))
+    "unknown keyword 'num_reeds'; did you mean 'num_reads'?"
+    """
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(names)}"
+    return InputError(f"unknown {kind} '{name}'; {hint}")
