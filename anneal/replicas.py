@@ -191,6 +191,10 @@ class SparseReplicas(_Replicas):
         found = lane_energies(self.biases, self.spins, self.fields)
         return np.asarray(found) * self.scale
 
+    def local_fields(self) -> NDArray[np.float64]:
+        """(n, lanes) in the problem's unit."""
+        return self.fields.astype(np.float64) * self.scale
+
     def _sweeps(self, quantiles: Any, temperatures: Any, num_sweeps: int) -> int:
         layout = self.layout
         if self.shuffled:
@@ -247,6 +251,10 @@ class DenseReplicas(_Replicas):
         n = self.layout.num_spins
         fields = self.fields[:, :n].astype(np.float64) + self.biases[:, :n]
         return np.einsum("ri,ri->r", self.spins[:, :n].astype(np.float64), fields) / 2 * self.scale
+
+    def local_fields(self) -> NDArray[np.float64]:
+        """(lanes, n) in the problem's unit."""
+        return self.fields[:, : self.layout.num_spins].astype(np.float64) * self.scale
 
     def _sweeps(self, quantiles: Any, temperatures: Any, num_sweeps: int) -> int:
         flips = dense_anneal(

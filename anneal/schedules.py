@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,17 +11,27 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from anneal.control import Control
 from anneal.errors import InputError
 from anneal.ising import Ising
+from anneal.replicas import Layout, choose_layout
 
-Shape = Literal["linear", "geometric", "custom", "cooling"]
+Shape = Literal["linear", "geometric", "custom", "cooling", "measured"]
+HOT_ENTROPY = 0.65  # the anneal starts where the spins keep this share of their entropy
+COLD_ENTROPY = 0.004  # and ends where all but this share is frozen
+PACE = 0.75  # the schedule is uniform in entropy to this power: 1 hurries the cold part, ½ the hot one
+STEPS_PER_E_FOLD = 6  # temperatures of the pilot
+PILOT_SHARE = 0.05  # of the time limit
+PILOT_SWEEPS = 100  # an anneal of fewer sweeps gets no pilot: it would cost more than the anneal
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
     """Inverse temperatures from ``betas[0]`` to ``betas[-1]``.
 
-    shape: "linear" in beta and "geometric" as neal has them, "cooling" linear in temperature, "custom" the betas given.
+    shape: "linear" in beta and "geometric" as neal has them; "cooling" linear in temperature; "custom" the betas given,
+    one after the other; "measured" temperatures interpolated between those of the betas. ``start``: the part of the
+    schedule that is left out at the hot end.
 
     >>> Schedule((0.5, 2.0), "cooling").temperatures(np.array([0.0, 0.5, 1.0])).tolist()
     [2.0, 1.25, 0.5]
@@ -28,12 +40,15 @@ class Schedule:
     betas: tuple[float, ...]
     shape: Shape
     automatic: bool = False
+    start: float = 0.0
 
     def temperatures(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Temperature at each fraction of the anneal."""
+        fractions = self.start + (1 - self.start) * fractions
         first, last = self.betas[0], self.betas[-1]
-        if self.shape == "cooling":
-            return 1 / first + (1 / last - 1 / first) * fractions
+        if self.shape in ("cooling", "measured"):
+            knots = np.linspace(0, 1, len(self.betas))
+            return np.interp(fractions, knots, 1 / np.asarray(self.betas))
         if self.shape == "custom":
             place = np.minimum((fractions * len(self.betas)).astype(np.int64), len(self.betas) - 1)
             betas = np.asarray(self.betas)[place]
@@ -44,39 +59,118 @@ class Schedule:
         with np.errstate(divide="ignore"):
             return 1 / np.asarray(betas, dtype=np.float64)
 
+    def tail(self, start: float) -> Schedule:
+        """The colder part alone, from the fraction ``start`` on."""
+        return dataclasses.replace(self, start=start)
 
-def automatic_beta_range(ising: Ising) -> tuple[float, float]:
-    """Hot and cold inverse temperatures from the couplings alone.
 
-    σ_i = (h_i² + Σ_j J_ij²)^½ is the spread of spin i's local field over random states. Between 0.7 and 0.1 of the
-    mean σ a spin glass goes from nearly free to frozen.
+def field_spread(ising: Ising) -> NDArray[np.float64]:
+    """σ_i = (h_i² + Σ_j J_ij²)^½, the spread of each local field over random states, where it is not zero."""
+    squares = np.asarray((ising.J * ising.J).sum(axis=1)).ravel() + ising.h**2
+    return np.sqrt(squares[squares > 0])
+
+
+def closed_form(ising: Ising) -> Schedule:
+    """From 0.7 to 0.1 of the mean σ_i, linear in temperature: between these a spin glass freezes.
+
+    Costs nothing, and holds where couplings are of one size; a penalty beside a small objective needs the measured one.
     """
-    J = ising.J
-    squares = np.asarray((J * J).sum(axis=1)).ravel() + ising.h**2
-    spread = np.sqrt(squares[squares > 0])
+    spread = field_spread(ising)
+    typical = float(spread.mean()) if len(spread) else 1.0
+    return Schedule((1 / (0.7 * typical), 1 / (0.1 * typical)), "cooling", automatic=True)
+
+
+def measured(
+    ising: Ising, layout: Layout, rng: np.random.Generator, *, seconds: float = math.inf
+) -> Schedule:
+    """A schedule that spends its time where the problem freezes, from a quick pilot anneal over all temperatures.
+
+    The pilot's mean energies give the entropy, S(T) = ∫ dE/T, in units of n·ln 2. The anneal runs from HOT_ENTROPY to
+    COLD_ENTROPY, uniform in S^PACE, whatever the sizes of the coefficients: a penalty and the objective below it freeze
+    decades apart and both get their share. Falls back on the closed form where the pilot would take over ``seconds``.
+    """
+    spread = field_spread(ising)
     if not len(spread):
-        return 1.0, 1.0
-    typical = float(spread.mean())
-    return 1 / (0.7 * typical), 1 / (0.1 * typical)
+        return closed_form(ising)
+    hot, cold = 2 * float(spread.max()), 1e-3 * float(np.quantile(spread, 0.05))
+    ladder = np.geomspace(hot, cold, max(24, math.ceil(STEPS_PER_E_FOLD * math.log(hot / cold))))
+    replicas = layout.replicas(rng)
+    clock = Control()
+    energies = []
+    for temperature in ladder:
+        replicas.anneal(np.array([temperature]), 2)
+        early = replicas.energies().mean()
+        replicas.anneal(np.array([temperature]), 2)
+        energies.append((early + replicas.energies().mean()) / 2)
+        if clock.elapsed() * len(ladder) > seconds * len(energies) + seconds:
+            return closed_form(ising)
+    replicas.descend()
+    entropy = entropies(ladder, np.array(energies)) / (ising.num_spins * math.log(2))
+    frozen = smallest_step(replicas.local_fields(), float(spread.mean()))
+    entropy = np.maximum(entropy - np.interp(frozen, ladder[::-1], entropy[::-1]), 0)
+    levels = np.linspace(HOT_ENTROPY**PACE, COLD_ENTROPY**PACE, 33) ** (1 / PACE)
+    temperatures = np.interp(levels, entropy[::-1], ladder[::-1])
+    betas = 1 / np.maximum(temperatures, frozen)
+    return Schedule(tuple(betas.tolist()), "measured", automatic=True)
 
 
-def automatic_betas(ising: Ising, num_sweeps: int) -> NDArray[np.float64]:
+def entropies(temperatures: NDArray[np.float64], energies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Entropy above the coldest temperature, S = Σ ΔE/T, for falling temperatures; never rising."""
+    falling = np.minimum.accumulate(energies)
+    middle = np.sqrt(temperatures[:-1] * temperatures[1:])
+    steps = (falling[:-1] - falling[1:]) / middle
+    return np.concatenate([np.cumsum(steps[::-1])[::-1], [0.0]])
+
+
+def smallest_step(fields: NDArray[np.float64], typical: float) -> float:
+    """A temperature at which nearly no single flip of a local minimum happens: a tenth of the least energy step.
+
+    The least is the 1 % quantile of 2·|f|, where f is not zero; at a tenth of it a flip has the probability e⁻¹⁰.
+    """
+    sizes = np.abs(fields)
+    sizes = sizes[sizes > 1e-9 * typical]
+    return float(np.quantile(sizes, 0.01)) / 5 if len(sizes) else 0.1 * typical
+
+
+def automatic_betas(ising: Ising, num_sweeps: int, seed: int = 0) -> NDArray[np.float64]:
     """The automatic schedule as one inverse temperature a sweep, for samplers that take a list."""
-    schedule = Schedule(automatic_beta_range(ising), "cooling")
+    schedule = measured(ising, choose_layout(ising.h, ising.J), np.random.default_rng(seed))
     return 1 / schedule.temperatures(np.linspace(0, 1, num_sweeps))
 
 
 def resolve(
     ising: Ising,
+    layout: Layout,
+    control: Control,
+    rng: np.random.Generator,
     *,
-    beta_range: Sequence[float] | None,
-    beta_schedule_type: str | None,
-    beta_schedule: Any | None,
+    num_sweeps: int | None = None,
+    beta_range: Sequence[float] | None = None,
+    beta_schedule_type: str | None = None,
+    beta_schedule: Any | None = None,
 ) -> Schedule:
     """The schedule that neal's keywords ask for; the automatic one where they ask for none.
 
-    Raises InputError for betas that are negative, not finite or missing, as neal does by ValueError.
+    Raises InputError for betas that are negative, not finite or missing.
     """
+    schedule = _asked_for(beta_range, beta_schedule_type, beta_schedule)
+    if schedule is None:
+        short = num_sweeps is not None and num_sweeps < PILOT_SWEEPS
+        timed = control.time_limit is not None
+        seconds = PILOT_SHARE * control.remaining() if timed and num_sweeps is None else math.inf
+        schedule = closed_form(ising) if short else measured(ising, layout, rng, seconds=seconds)
+        if beta_schedule_type is not None:
+            shape: Any = beta_schedule_type
+            schedule = Schedule((schedule.betas[0], schedule.betas[-1]), shape, automatic=True)
+    control.info.update(
+        beta_range=[schedule.betas[0], schedule.betas[-1]], beta_schedule_type=schedule.shape
+    )
+    return schedule
+
+
+def _asked_for(
+    beta_range: Sequence[float] | None, beta_schedule_type: str | None, beta_schedule: Any | None
+) -> Schedule | None:
     if beta_schedule is not None and beta_schedule_type in (None, "custom"):
         return Schedule(_checked(beta_schedule), "custom")
     if beta_schedule_type == "custom":
@@ -84,8 +178,7 @@ def resolve(
     if beta_schedule_type not in (None, "linear", "geometric", "cooling"):
         raise InputError(f"unknown beta_schedule_type '{beta_schedule_type}'")
     if beta_range is None:
-        chosen: Any = beta_schedule_type or "cooling"
-        return Schedule(automatic_beta_range(ising), chosen, automatic=True)
+        return None
     betas = _checked(beta_range)
     if len(betas) != 2:
         raise InputError("beta_range must be two numbers, first and last beta")

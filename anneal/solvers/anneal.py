@@ -58,24 +58,21 @@ class AnnealSampler(IsingSampler):
         randomize_order: bool = False,
         proposal_acceptance_criteria: str = "Metropolis",
     ) -> NDArray[np.int8]:
-        ising = Ising(np.abs(h).max(axis=0), J)
-        schedule = resolve(
-            ising, beta_range=beta_range, beta_schedule_type=beta_schedule_type, beta_schedule=beta_schedule
-        )
         if proposal_acceptance_criteria not in ("Metropolis", "Gibbs"):
             raise InputError(
                 f"proposal_acceptance_criteria must be Metropolis or Gibbs, is {proposal_acceptance_criteria}"
             )
-        if num_sweeps is None and schedule.shape == "custom":
-            num_sweeps = len(schedule.betas) * num_sweeps_per_beta
+        if num_sweeps is None and beta_schedule is not None:
+            num_sweeps = len(beta_schedule) * num_sweeps_per_beta
         if num_sweeps is not None and num_sweeps < 0:
             raise InputError(f"num_sweeps must not be negative, is {num_sweeps}")
         if num_sweeps is None and control.time_limit is None:
             num_sweeps = 1000
-        control.info.update(
-            beta_range=[schedule.betas[0], schedule.betas[-1]], beta_schedule_type=schedule.shape
-        )
         layout = choose_layout(h, J, lanes_only=randomize_order)
+        schedule = resolve(
+            Ising(np.abs(h).max(axis=0), J), layout, control, rng, num_sweeps=num_sweeps, beta_range=beta_range,
+            beta_schedule_type=beta_schedule_type, beta_schedule=beta_schedule,
+        )  # fmt: skip
         reads = num_reads or layout.lanes
         states = Reads(h, layout, reads, initial)
         groups = states.groups(rng)

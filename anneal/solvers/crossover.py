@@ -18,7 +18,7 @@ from anneal.schedules import Schedule, resolve
 from anneal.solvers.anneal import anneal
 
 FIRST_SHARE = 0.3  # of the time goes to the first, longest anneal
-REHEAT = (0.5, 1.0)  # where a round starts, as a share of the way from cold to hot
+REHEAT = (0.2, 0.6)  # where in the schedule a round starts
 MIGRATE_EVERY = 8  # rounds between two migrations
 DEMES = 8
 
@@ -58,10 +58,11 @@ class CrossoverSampler(IsingSampler):
         reads = num_reads or 1
         found = []
         for linear in h:
-            schedule = resolve(
-                Ising(linear, J), beta_range=beta_range, beta_schedule_type=beta_schedule_type, beta_schedule=None
-            )
             layout = SparseLayout(linear, J, Numbers.of(linear[None], J))
+            schedule = resolve(
+                Ising(linear, J), layout, control, rng, num_sweeps=num_sweeps, beta_range=beta_range,
+                beta_schedule_type=beta_schedule_type,
+            )  # fmt: skip
             count = num_populations or (num_threads if control.time_limit is not None else 1)
             count = max(count, -(-reads // demes_of(layout)))
             populations = [Population(layout, schedule, control, own) for own in rng.spawn(count)]
@@ -135,9 +136,7 @@ class Population:
 
     def _round(self, num_sweeps: int, seconds: float) -> None:
         self.replicas.set_states(np.repeat(self.elites, self.deme_size, axis=0))
-        hot, cold = 1 / self.schedule.betas[0], 1 / self.schedule.betas[-1]
-        start = cold + (hot - cold) * self.rng.uniform(*REHEAT)
-        again = Schedule((1 / start, 1 / cold), "cooling", automatic=True)
+        again = self.schedule.tail(self.rng.uniform(*REHEAT))
         anneal(self.replicas, again, self.control, num_sweeps=num_sweeps)
         states = self.replicas.states()
         for deme in range(len(self.elites)):

@@ -58,10 +58,11 @@ class TabuSampler(IsingSampler):
         found = []
         for linear in h:
             ising = Ising(linear, J)
-            schedule = resolve(
-                ising, beta_range=beta_range, beta_schedule_type=beta_schedule_type, beta_schedule=None
-            )
             layout = choose_layout(linear, J)
+            schedule = resolve(
+                ising, layout, control, rng, num_sweeps=num_sweeps, beta_range=beta_range,
+                beta_schedule_type=beta_schedule_type,
+            )  # fmt: skip
             graph = Graph.of(layout, J)
             count = num_populations or (num_threads if control.time_limit is not None else 1)
             seconds = control.remaining() * min(num_threads, count) / count / len(h)
