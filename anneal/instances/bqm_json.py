@@ -66,7 +66,16 @@ def parse(data: bytes) -> dimod.BinaryQuadraticModel:
 def dump(instance: dimod.BinaryQuadraticModel) -> bytes:
     """Return the JSON of a BQM; raises where :func:`check_bqm` does."""
     check_bqm(instance)
-    return json.dumps(instance.to_serializable()).encode()
+    # dimod sorts the variables where it can; a file that is read back keeps their order.
+    vectors = instance.to_numpy_vectors(variable_order=instance.variables)
+    content = instance.to_serializable() | {
+        "variable_labels": instance.variables.to_serializable(),
+        "linear_biases": vectors.linear_biases.tolist(),
+        "quadratic_head": vectors.quadratic.row_indices.tolist(),
+        "quadratic_tail": vectors.quadratic.col_indices.tolist(),
+        "quadratic_biases": vectors.quadratic.biases.tolist(),
+    }
+    return json.dumps(content).encode()
 
 
 def check_bqm(bqm: dimod.BinaryQuadraticModel) -> None:

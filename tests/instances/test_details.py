@@ -10,7 +10,7 @@ import dimod
 import numpy as np
 import pytest
 from dimod.serialization import coo
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal.instances import Graph, QuadraticAssignment, Qubo, detect_format, get_format, read, sln
@@ -103,7 +103,6 @@ def test_coo_indices_are_labels() -> None:
     assert get_format("coo").parse(get_format("coo").dump(qubo)).labels == qubo.labels
 
 
-@settings(max_examples=30)
 @given(bqm=bqms())
 def test_dimod_reads_our_bqm_files(bqm: dimod.BinaryQuadraticModel) -> None:
     data = get_format("bqm").dump(bqm)

@@ -19,7 +19,6 @@ from tests.instances.strategies import INSTANCES, bqms, qubos
 
 per_format = pytest.mark.parametrize("name", FORMATS)
 many = settings(
-    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -99,7 +98,7 @@ def test_files_go_by_their_names(
 
 
 @per_format
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused(name: str, data: st.DataObject) -> None:
     module = get_format(name)
@@ -118,7 +117,6 @@ def test_a_damaged_file_is_read_or_refused(name: str, data: st.DataObject) -> No
 
 
 @per_format
-@settings(max_examples=100)
 @given(
     garbage=st.one_of(
         st.binary(max_size=200), st.text("0123456789 .-+einfac#%p\n\r\t", max_size=80)
@@ -145,7 +143,6 @@ def read_or_refuse(module: Any, text: bytes) -> None:
         assert kinds.get(type(found), "bqm") == module.HOLDS
 
 
-@settings(max_examples=150)
 @given(text=st.one_of(st.binary(max_size=60), st.text("0123 ,.-en\n", max_size=60)))
 def test_garbage_is_no_solution(text: bytes | str) -> None:
     try:
