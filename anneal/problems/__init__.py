@@ -39,17 +39,27 @@ def get_problem(name: str) -> type[Problem]:
     return found
 
 
-def read_problem(path: Pathlike, *, format: str | None = None, sense: str | None = None) -> Problem:
+def read_problem(
+    path: Pathlike,
+    *,
+    format: str | None = None,
+    sense: str | None = None,
+    vartype: str | None = None,
+    base: int | None = None,
+    problem: int | None = None,
+) -> Problem:
     """Return the problem in a file: a graph is a MaxCut, a BQM a Qubo, a QAP an Assignment.
 
-    ``format`` and ``sense`` are those of :func:`anneal.instances.read`, told from name and content
-    where they are not given. Raises :class:`~anneal.errors.InputError`.
+    The keywords are those of :func:`anneal.instances.read`; the format is told from name and
+    content where it is not given. Raises :class:`~anneal.errors.InputError`.
     """
     from anneal import instances
 
-    instance = instances.read(path, format=format, sense=sense)
+    instance = instances.read(
+        path, format=format, sense=sense, vartype=vartype, base=base, problem=problem
+    )
     try:
-        return _from_instance(instance)
+        return from_instance(instance)
     except InputError as error:
         raise InputError(error.reason, path=path) from error
 
@@ -57,15 +67,25 @@ def read_problem(path: Pathlike, *, format: str | None = None, sense: str | None
 def write_problem(problem: Problem, path: Pathlike, *, format: str | None = None) -> None:
     """Write ``problem`` to a file: a MaxCut as a graph, an Assignment as a QAP, the rest as a BQM.
 
-    ``format`` is that of :func:`anneal.instances.write`. Raises
-    :class:`~anneal.errors.InputError` where the format cannot hold the instance.
+    Where ``format``, or the name of the file, stands for models only, any problem's BQM is written.
+    Raises :class:`~anneal.errors.InputError` where the format cannot hold the instance.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "glass.qubo"
+    >>> write_problem(get_problem("maxcut").generate(seed=1, num_vertices=4), path)
+    >>> read_problem(path).name
+    'qubo'
     """
     from anneal import instances
 
-    instances.write(_to_instance(problem), path, format=format)
+    names = instances._formats_for(path) if format is None else [format]
+    holds = {instances.get_format(name).HOLDS for name in names}
+    instance = problem.bqm() if holds and holds <= {"qubo", "bqm"} else _to_instance(problem)
+    instances.write(instance, path, format=format)
 
 
-def _from_instance(instance: Any) -> Problem:
+def from_instance(instance: Any) -> Problem:
+    """Return the problem in what :func:`anneal.instances.read` returned."""
     from anneal.instances import arrays
 
     if isinstance(instance, arrays.Graph):
