@@ -27,6 +27,7 @@ __all__ = [
     "Qubo",
     "detect_format",
     "get_format",
+    "kinds_for",
     "read",
     "write",
 ]
@@ -143,6 +144,16 @@ def write(instance: Instance, path: Pathlike, *, format: str | None = None) -> N
     except InputError as error:
         raise InputError(error.reason, path=path) from None
     write_bytes(path, data)
+
+
+def kinds_for(path: Pathlike, *, format: str | None = None) -> set[str]:
+    """Return what a file of that name (or format) may hold: graph, qubo, bqm or assignment.
+
+    >>> kinds_for("x.rud"), kinds_for("x.qubo.gz"), kinds_for("x.dat", format="rudy")
+    ({'graph'}, {'qubo'}, {'graph'})
+    """
+    names = _formats_for(path) if format is None else [format]
+    return {get_format(name).HOLDS for name in names}
 
 
 def _formats_for(path: Pathlike) -> list[str]:

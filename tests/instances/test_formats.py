@@ -64,6 +64,13 @@ def test_a_format_describes_itself(name: str) -> None:
 
 
 @per_format
+def test_the_documentation_names_the_extensions(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    extensions = " ".join(f"`{extension}`" for extension in get_format(name).EXTENSIONS)
+    assert f"| `{name}` | {extensions} |" in page
+
+
+@per_format
 @many
 @given(data=st.data())
 def test_what_is_written_is_read_back(name: str, data: st.DataObject) -> None:
