@@ -78,8 +78,7 @@ def write_problem(problem: Problem, path: Pathlike, *, format: str | None = None
     """
     from anneal import instances
 
-    names = instances._formats_for(path) if format is None else [format]
-    holds = {instances.get_format(name).HOLDS for name in names}
+    holds = instances.kinds_for(path, format=format)
     instance = problem.bqm() if holds and holds <= {"qubo", "bqm"} else _to_instance(problem)
     instances.write(instance, path, format=format)
 
