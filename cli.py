@@ -1,0 +1,359 @@
+"""The command `qbnn`: parse, call, print. What is heavy to import is imported inside commands."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Instance file, gzipped or not.")]
+Format = Annotated[
+    str | None,
+    typer.Option(help="Format of FILE; told from its name and content if not given."),
+]
+Sense = Annotated[
+    Literal["min", "max"] | None, typer.Option(help="What FILE wants of its value, if it can say.")
+]
+Read = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Keyword of the format: base, vartype, problem."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print the result alone and no progress.")
+]
+
+
+class Command(TyperCommand):
+    """Turns the errors of a command into one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, BrokenPipeError):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            from qbnn.console import exit_code
+
+            raise typer.Exit(exit_code(error, debug=ctx.find_root().params["debug"])) from None
+
+
+app = typer.Typer(
+    name="qbnn",
+    help="Solve problems over bits with a quadratic energy, compare solvers, see a demonstration.",
+    epilog="Begin with: qbnn generate maxcut --out g.txt --seed 1, then qbnn solve g.txt",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def command(
+    *examples: str, name: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command whose help ends with examples."""
+    lines = "\n\n".join(["Examples:", *(f"  {line}" for line in examples)])
+    return app.command(name, cls=Command, epilog=lines)
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and end, where it is wanted."""
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"qbnn {version('qbnn')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of a failure.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@command(
+    "qbnn solve g.txt --time-limit 2 --seed 1",
+    "qbnn solve nug12.dat --target 578 --json",
+    "qbnn solve g.txt --solver anneal --num-reads 256 --num-sweeps 2000 --out runs/g",
+    "qbnn solve g.txt --config runs/g/config.toml --set beta_range=0.1,4",
+)
+def solve(
+    file: File,
+    solver: Annotated[
+        str | None, typer.Option(help="A name in `qbnn list solvers`, or module:Class. (auto)")
+    ] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds to search. Without it 10 for a solver that minds the time, unless "
+            "--num-sweeps is given; exact, and solvers of others, run until they are done."
+        ),
+    ] = None,
+    target: Annotated[float | None, typer.Option(help="Stop at an energy this low.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Drawn, and reported, if not given.")] = None,
+    num_reads: Annotated[int | None, typer.Option(help="Samples to return.")] = None,
+    num_sweeps: Annotated[int | None, typer.Option(help="Sweeps of a read.")] = None,
+    num_threads: Annotated[int | None, typer.Option(help="Threads. (all cores)")] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another keyword of the solver; repeat."),
+    ] = None,
+    format: Format = None,
+    sense: Sense = None,
+    read: Read = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of these options; those given here win.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for settings, result, solution, pictures and a row.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="File for the solution: text, .json, or .sln of a QAP.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Solve the problem in FILE and print the best energy found.
+
+    Ctrl-C ends the search and prints the best so far. Exit code 3: no feasible solution was found.
+    """
+    from qbnn.console import print_document, print_facts, say
+    from qbnn.settings import load_settings, parse_pairs
+    from qbnn.solve import run_file, summary
+
+    options = {
+        "solver": solver,
+        "time_limit": time_limit,
+        "target": target,
+        "seed": seed,
+        "num_reads": num_reads,
+        "num_sweeps": num_sweeps,
+        "num_threads": num_threads,
+        "set": parse_pairs(parameter),
+        "format": format,
+        "sense": sense,
+        "read": parse_pairs(read),
+    }
+    settings = load_settings(options, config=config)
+    found = run_file(file, settings, out=out, save=save, quiet=quiet)
+    if json:
+        print_document("solve", found)
+    elif quiet:
+        print(f"{found['energy']:.12g}")
+    else:
+        size = f"{found['num_variables']} variables, {found['num_interactions']} interactions"
+        print_facts(f"{file}: {found['problem']}, {size}", summary(found))
+    if found["interrupted"]:
+        raise typer.Exit(130)
+    if found["feasible_energy"] is None:
+        say("error: no feasible solution was found; the one shown is repaired")
+        raise typer.Exit(3)
+
+
+@command(
+    "qbnn generate maxcut --out g.txt --seed 1",
+    "qbnn generate maxcut --out torus.txt --set family=toroidal --set num_vertices=800",
+    "qbnn generate lattice --out cube.bqm --set shape=8,8,8 --seed 2",
+)
+def generate(
+    problem: Annotated[str, typer.Argument(help="A name in `qbnn list problems`.")],
+    out: Annotated[Path, typer.Option(help="File to write; its name says the format.")],
+    seed: Annotated[int | None, typer.Option(help="Drawn, and reported, if not given.")] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the problem; repeat."),
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="Format, where OUT's name says none.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a random instance of PROBLEM, or a planted one whose ground state is known.
+
+    `qbnn list problems` shows the parameters of each.
+    """
+    from qbnn.files import generate
+    from qbnn.settings import parse_pairs
+
+    made = generate(problem, out, seed=seed, parameters=parse_pairs(parameter), format=format)
+    _tell("generate", f"wrote {out}", made, json=json, quiet=quiet)
+
+
+@command(
+    "qbnn convert g.txt g.qubo",
+    "qbnn convert bqp50.1 bqp50.qubo --from beasley",
+    "qbnn convert model.coo model.bqm --read vartype=SPIN",
+)
+def convert(
+    file: File,
+    out: Annotated[Path, typer.Argument(help="File to write; its name says the format.")],
+    source: Annotated[str | None, typer.Option("--from", help="Format of FILE.")] = None,
+    target: Annotated[str | None, typer.Option("--to", help="Format of OUT.")] = None,
+    sense: Sense = None,
+    read: Read = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Convert FILE to another format; energies stay what they are.
+
+    A Max-Cut or a QAP becomes its BQM where the format holds models only.
+    """
+    from qbnn.files import convert
+    from qbnn.settings import parse_pairs
+
+    made = convert(file, out, source=source, target=target, sense=sense, read=parse_pairs(read))
+    _tell("convert", f"wrote {out}", made, json=json, quiet=quiet)
+
+
+@command("qbnn describe g.txt", "qbnn describe g.txt --json")
+def describe(
+    file: File,
+    format: Format = None,
+    sense: Sense = None,
+    read: Read = None,
+    json: Json = False,
+) -> None:
+    """Show size, density, degrees and couplings of FILE, and what `auto` would take and why."""
+    from qbnn.describe import facts, shown
+    from qbnn.settings import parse_pairs
+    from qbnn.solve import load
+
+    found = facts(load(file, format=format, sense=sense, **parse_pairs(read)))
+    _tell("describe", str(file), found, json=json, human=shown(found))
+
+
+@command(
+    "qbnn bench --suite tiny --out runs/tiny",
+    "qbnn bench g.txt h.qubo --solver auto --solver neal --seeds 5 --budget 1 --budget 10",
+)
+def bench(
+    instances: Annotated[
+        list[str] | None, typer.Argument(help="Files, or names of instances.", show_default=False)
+    ] = None,
+    suite: Annotated[
+        list[str] | None, typer.Option(help="A name in `qbnn list suites`; repeat.")
+    ] = None,
+    solver: Annotated[
+        list[str] | None,
+        typer.Option(help="Solver; repeat. (auto, neal, neal+schedule: neal with our schedule)"),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="A count, a range 1-10 or a list 1,2,5.")] = "10",
+    budget: Annotated[
+        list[float] | None, typer.Option(help="Seconds of every run; repeat. (1)")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for rows and report, or a .jsonl file for rows alone.")
+    ] = Path("runs/bench"),
+    clock: Annotated[Literal["cpu", "wall"], typer.Option(help="Clock of the budget.")] = "cpu",
+    num_threads: Annotated[int, typer.Option(min=1, help="Threads of our solvers.")] = 1,
+    against: Annotated[
+        str | None, typer.Option(help="Solver to compare with. (neal, where it is among them)")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run instances × solvers × seeds × budgets at equal time.
+
+    Rows that exist are kept: stop it with Ctrl-C and the same command goes on where it was.
+    """
+    from qbnn.reports import run
+
+    chosen = solver or ["auto", "neal", "neal+schedule"]
+    run(
+        [*(suite or []), *(instances or [])],
+        chosen,
+        seeds=seeds,
+        budgets=budget or [1.0],
+        out=out,
+        clock=clock,
+        num_threads=num_threads,
+        against=against or ("neal" if "neal" in chosen else None),
+        quiet=quiet,
+        command=shlex.join(["qbnn", *sys.argv[1:]]),
+    )
+
+
+@command(
+    "qbnn report runs/tiny --against neal",
+    "qbnn report runs/tiny --format csv --table head_to_head --against neal",
+    "qbnn report a.jsonl b.jsonl --format json --plots pictures",
+)
+def report(
+    records: Annotated[list[Path], typer.Argument(help="Files of rows, or folders of `bench`.")],
+    format: Annotated[Literal["md", "csv", "json"], typer.Option(help="Of the tables.")] = "md",
+    against: Annotated[str | None, typer.Option(help="Solver to compare with.")] = None,
+    table: Annotated[
+        str | None, typer.Option(help="Only this table; CSV has one, the summary.")
+    ] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for pictures.")] = None,
+) -> None:
+    """Print tables of benchmark rows and draw pictures of them."""
+    from anneal.report import report as tables_of
+    from qbnn.reports import as_text, draw, read_rows
+
+    rows = read_rows(records)
+    text = as_text(tables_of(rows, against=against), rows, format=format, table=table)
+    if plots is not None:
+        draw(rows, plots)
+    print(text, end="")
+
+
+@command("qbnn list", "qbnn list problems", "qbnn list solvers --json", name="list")
+def list_(
+    what: Annotated[
+        str | None, typer.Argument(help="solvers, problems, formats or suites.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List solvers, problems with their parameters, formats and benchmark suites."""
+    from qbnn.console import print_document, print_table
+    from qbnn.describe import as_table, listing
+
+    found = listing(what)
+    if json:
+        print_document("list", found)
+    else:
+        for name, entries in found.items():
+            print_table(as_table(name, entries))
+
+
+@command("qbnn demo", "qbnn demo --out runs/demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the page and the rows.")] = Path(
+        "runs/demo"
+    ),
+    quiet: Quiet = False,
+) -> None:
+    """Solve three problems beside neal at equal time: a table, and a page with pictures."""
+    from qbnn.demo import run
+
+    run(out, quiet=quiet)
+
+
+def _tell(
+    command: str,
+    title: str,
+    facts: dict[str, Any],
+    *,
+    json: bool,
+    quiet: bool = False,
+    human: dict[str, Any] | None = None,
+) -> None:
+    from qbnn.console import print_document, print_facts
+
+    if json:
+        print_document(command, facts)
+    elif not quiet:
+        print_facts(title, facts if human is None else human)

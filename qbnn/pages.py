@@ -1,0 +1,84 @@
+"""A self-contained HTML page of text, tables and pictures, readable in light and dark."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from html import escape
+
+from anneal.tables import Table
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --line: #d8dee4; --page: #fff; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --soft: #9da7b3; --line: #30363d; --page: #0d1117; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 3rem 1.25rem 4rem; max-width: 52rem; background: var(--page);
+  color: var(--ink); font: 1.0625rem/1.6 system-ui, -apple-system, "Segoe UI", sans-serif; }
+h1 { margin: 0 0 .5rem; font-size: 2rem; line-height: 1.2; }
+h2 { margin: 3.5rem 0 .5rem; font-size: 1.35rem; line-height: 1.3; }
+p { margin: .75rem 0; }
+footer, figcaption { color: var(--soft); font-size: .875rem; }
+footer { margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--line); }
+.table { overflow-x: auto; margin: 1.25rem 0; }
+table { width: 100%; border-collapse: collapse; font-size: .9375rem;
+  font-variant-numeric: tabular-nums; }
+th, td { padding: .4rem .75rem .4rem 0; text-align: left; border-bottom: 1px solid var(--line);
+  white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; }
+figure { margin: 1.5rem 0; }
+img { display: block; width: 100%; padding: .5rem; border: 1px solid var(--line);
+  border-radius: .5rem; background: #fff; }
+"""
+
+
+def page(title: str, parts: Iterable[str], *, footer: Iterable[str] = ()) -> str:
+    """Return the HTML document of parts that the functions below make.
+
+    >>> "<h1>Demo</h1>" in page("Demo", [text("a < b")])
+    True
+    """
+    lines = "".join(f"<p>{escape(line)}</p>" for line in footer)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<h1>{escape(title)}</h1>\n" + "\n".join(parts) + f"\n<footer>{lines}</footer>\n"
+        "</body>\n</html>\n"
+    )
+
+
+def heading(words: str) -> str:
+    """Return a section's heading."""
+    return f"<h2>{escape(words)}</h2>"
+
+
+def text(words: str) -> str:
+    """Return a paragraph.
+
+    >>> text("a < b")
+    '<p>a &lt; b</p>'
+    """
+    return f"<p>{escape(words)}</p>"
+
+
+def table(rows: Table) -> str:
+    """Return a table of :mod:`anneal.tables`."""
+    head = "".join(f"<th>{escape(column.heading)}</th>" for column in rows.columns)
+    body = "\n".join(
+        "<tr>"
+        + "".join(f"<td>{escape(column.show(row))}</td>" for column in rows.columns)
+        + "</tr>"
+        for row in rows.rows
+    )
+    return f'<div class="table"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
+
+
+def picture(svg: bytes, caption: str) -> str:
+    """Return an SVG picture, inside the page, with a caption."""
+    data = base64.b64encode(svg).decode()
+    return (
+        f'<figure><img alt="{escape(caption)}" src="data:image/svg+xml;base64,{data}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )

@@ -1,0 +1,149 @@
+"""What `qbnn solve` is told: options, a TOML file below them, and ``key=value`` pairs."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from anneal.errors import InputError
+from anneal.files import Pathlike, read_bytes
+from anneal.registry import unknown
+
+
+class SolveSettings(BaseModel):
+    """The settings of one solve; a file of them holds the same names.
+
+    read: keywords of the file's format. set: keywords of the solver.
+
+    >>> SolveSettings(time_limit=2.0).solver
+    'auto'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    solver: str = "auto"
+    format: str | None = None
+    sense: Literal["min", "max"] | None = None
+    time_limit: float | None = Field(None, ge=0, allow_inf_nan=False)
+    target: float | None = Field(None, allow_inf_nan=False)
+    seed: int | None = Field(None, ge=0, lt=2**32)
+    num_reads: int | None = Field(None, ge=1)
+    num_sweeps: int | None = Field(None, ge=1)
+    num_threads: int | None = Field(None, ge=1)
+    read: dict[str, Any] = {}
+    set: dict[str, Any] = {}
+
+    def seeded(self) -> SolveSettings:
+        """Return the settings with a seed, a random one where none was given.
+
+        >>> SolveSettings(seed=7).seeded().seed
+        7
+        """
+        drawn = secrets.randbelow(2**31) if self.seed is None else self.seed
+        return self.model_copy(update={"seed": drawn})
+
+    def to_toml(self) -> str:
+        """Return the file that :func:`load_settings` reads back, without what is not set.
+
+        >>> print(SolveSettings(seed=1, set={"tenure": 20}).to_toml())
+        solver = "auto"
+        seed = 1
+        <BLANKLINE>
+        [set]
+        tenure = 20
+        <BLANKLINE>
+        """
+        given = self.model_dump(exclude_none=True)
+        tables = {name: given.pop(name) for name in ("read", "set")}
+        text = _lines(given)
+        for name, values in tables.items():
+            text += f"\n[{name}]\n{_lines(values)}" if values else ""
+        return text
+
+
+def load_settings(options: Mapping[str, Any], *, config: Pathlike | None = None) -> SolveSettings:
+    """Return the settings of the command line's options over those of a TOML file.
+
+    An option of None was not given. Tables are joined key by key. Raises
+    :class:`~anneal.errors.InputError` for unknown names and values of another kind.
+
+    >>> load_settings({"seed": 3, "solver": None}).seed
+    3
+    """
+    found = {} if config is None else _read_toml(config)
+    for name in found.keys() - SolveSettings.model_fields.keys():
+        raise _at(unknown(name, SolveSettings.model_fields, kind="setting"), config)
+    for name, value in options.items():
+        if isinstance(value, dict) and isinstance(found.get(name), dict):
+            found[name] = found[name] | value
+        elif value is not None and value != {}:
+            found[name] = value
+    try:
+        return SolveSettings.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        reason = f"{name}: {first['msg'].lower()}, not {first['input']!r}"
+        from_file = options.get(name) is None
+        raise _at(InputError(reason), config if from_file else None) from None
+
+
+def parse_pairs(pairs: Iterable[str] | None) -> dict[str, Any]:
+    """Return the dict of ``key=value`` texts: JSON values, lists by commas, and else words.
+
+    Raises :class:`~anneal.errors.InputError` where a text has no ``=``.
+
+    >>> parse_pairs(["n=100", "beta_range=0.1,4", "family=regular", "signed=true"])
+    {'n': 100, 'beta_range': [0.1, 4], 'family': 'regular', 'signed': True}
+    """
+    found = {}
+    for pair in pairs or ():
+        key, equals, text = pair.partition("=")
+        if not (equals and key.strip()):
+            raise InputError(f"'{pair}' is not key=value")
+        found[key.strip().replace("-", "_")] = _value(text.strip())
+    return found
+
+
+def check_keys(given: Iterable[str], known: Iterable[str], *, kind: str) -> None:
+    """Raise :class:`~anneal.errors.InputError` for the first key that is not known."""
+    names = list(known)
+    for key in given:
+        if key not in names:
+            raise unknown(key, names, kind=kind)
+
+
+def _value(text: str) -> Any:
+    for candidate in (text, f"[{text}]" if "," in text else text):
+        try:
+            value = json.loads(candidate, parse_constant=lambda word: word)
+        except (ValueError, RecursionError):
+            continue
+        return value
+    return text
+
+
+def _read_toml(path: Pathlike) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_bytes(path).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"not a TOML file: {error}", path=path) from None
+
+
+def _at(error: InputError, path: Pathlike | None) -> InputError:
+    return InputError(error.reason, path=None if path is None else Path(path), line=error.line)
+
+
+def _lines(values: Mapping[str, Any]) -> str:
+    # JSON's strings, numbers, booleans and lists are TOML's too.
+    return "".join(f"{_key(key)} = {json.dumps(value)}\n" for key, value in values.items())
+
+
+def _key(key: str) -> str:
+    return key if key.isidentifier() and key.isascii() else json.dumps(key)
