@@ -29,6 +29,9 @@ Betas = Callable[[dimod.BinaryQuadraticModel, int], npt.NDArray[np.float64]]
 Call = Callable[[int, Stop], dimod.SampleSet]
 
 DEFAULT_SWEEPS = 1000  # of dwave-samplers' simulated annealing
+MAX_SWEEPS = 4**11  # a schedule of 32 MB
+MAX_READS = 10**6
+MAX_BATCH = 1024
 CLOCKS: dict[str, Clock] = {"cpu": time.process_time, "wall": time.perf_counter}
 
 
@@ -107,7 +110,7 @@ def _repeated(
             found.append(sampler.sample(bqm, **more))
             watch()
             if watch.last < budget / 50:
-                reads *= 2
+                reads = min(2 * reads, MAX_BATCH)
         joined: dimod.SampleSet = dimod.concatenate(found)
         joined.info["trace"] = running_best(watch.times, [one.first.energy for one in found])
         return joined
@@ -144,9 +147,9 @@ def _neal(
     """Reads of dwave-samplers' simulated annealing: default sweeps, fewer where one is too long."""
     overhead, seconds_per_sweep = _cost(bqm, betas, budget, clock)
     affordable = max(1, int((budget - overhead) / seconds_per_sweep))
-    sweeps = affordable if one_long_read else min(DEFAULT_SWEEPS, affordable)
+    sweeps = min(affordable, MAX_SWEEPS if one_long_read else DEFAULT_SWEEPS)
     # More reads than should fit: the watch ends them.
-    reads = 1 + int(1.5 * affordable / sweeps)
+    reads = min(1 + int(1.5 * affordable / sweeps), MAX_READS)
 
     def call(seed: int, stop: Stop) -> dimod.SampleSet:
         watch = _Watch(budget, clock, stop)
@@ -179,10 +182,11 @@ def _cost(
     # With the range given, only conversion remains beside the sweeps.
     short = min(seconds(partial(shape, 1)) for _ in range(2))
     sweeps, taken, enough = 1, 0.0, max(0.02, 0.05 * budget)
-    while taken < enough:
+    while taken < enough and sweeps < MAX_SWEEPS:
         sweeps *= 4
         taken = seconds(partial(shape, sweeps)) - short
-    return overhead, taken / (sweeps - 1)
+    # 1 ns where sweeps cost nothing, as those of no variables.
+    return overhead, max(taken / (sweeps - 1), 1e-9)
 
 
 def _schedule(sweeps: int, ends: Any = None) -> dict[str, Any]:

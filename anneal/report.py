@@ -40,10 +40,10 @@ def summarise(records: Iterable[Record]) -> Table:
     target. Times are of the clock that the budget was of.
     """
     rows = []
-    groups = _grouped(records)
-    targets = _targets(groups)
+    groups = grouped(records)
+    known = targets(groups)
     for (instance, budget, solver), runs in groups.items():
-        rows.append(_summary(instance, budget, solver, runs, *targets[instance]))
+        rows.append(_summary(instance, budget, solver, runs, *known[instance]))
     return Table("summary", _SUMMARY, rows)
 
 
@@ -54,7 +54,7 @@ def head_to_head(records: Iterable[Record], *, against: str) -> Table:
     lower, relative to the reference's; ``time_ratio`` its median time over the reference's. Raises
     :class:`~anneal.errors.InputError` where ``against`` has no rows.
     """
-    groups = _grouped(records)
+    groups = grouped(records)
     if against not in {solver for _, _, solver in groups}:
         known = ", ".join(sorted({solver for _, _, solver in groups})) or "none"
         raise InputError(f"no rows of solver '{against}' to compare with; solvers: {known}")
@@ -111,7 +111,7 @@ Groups = dict[tuple[str, float, str], list[Record]]
 _NEEDED = {"energy", "best_known", "trace", "cpu_seconds", "wall_seconds"}
 
 
-def _grouped(records: Iterable[Record]) -> Groups:
+def grouped(records: Iterable[Record]) -> Groups:
     """Benchmark rows that have a result, by instance, budget and solver in order of appearance."""
     rows = [row for row in records if row.task.job == "bench" and "error" not in row.result]
     for row in rows:
@@ -138,10 +138,11 @@ def _grouped(records: Iterable[Record]) -> Groups:
 def _solver_label(spec: Mapping[str, Any]) -> str:
     """The solver's name, and what is unusual about its time."""
     threads = f" ×{spec['num_threads']} threads" if spec["num_threads"] != 1 else ""
-    return spec["solver"] + threads + (" (wall)" if spec["clock"] == "wall" else "")
+    wall = " (wall)" if spec["clock"] == "wall" else ""
+    return f"{spec['solver']}{threads}{wall}"
 
 
-def _targets(groups: Groups) -> dict[str, tuple[float, bool]]:
+def targets(groups: Groups) -> dict[str, tuple[float, bool]]:
     """For each instance the energy to reach and whether it is known from elsewhere."""
     results: dict[str, list[Any]] = defaultdict(list)
     for (instance, _, _), runs in groups.items():

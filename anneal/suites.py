@@ -67,10 +67,9 @@ def generated_instance(problem: str, *, seed: int, **parameters: Any) -> Instanc
     """Return the instance that a registered problem generates, identified by its parameters.
 
     >>> generated_instance("sk", seed=1, num_spins=50).name
-    'sk-num_spins=50-1'
+    'sk-50-1'
     """
-    words = [f"{key}={_short(value)}" for key, value in parameters.items()]
-    name = "-".join([problem, *words, str(seed)])
+    name = "-".join([problem, *map(_short, parameters.values()), str(seed)])
     spec = {"name": name, "problem": problem, "parameters": parameters, "seed": seed}
     return Instance(name, spec, partial(_generate, problem, seed, parameters))
 
