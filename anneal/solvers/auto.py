@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from anneal.control import Control
 from anneal.ising import Couplings, Ising
+from anneal.presolve import reduce
 from anneal.replicas import ROWS_ABOVE
 from anneal.sampler import IsingSampler
 from anneal.solvers import get_solver
@@ -19,6 +20,8 @@ EXHAUSTIVE = 24  # spins whose 2²⁴ states take a few hundredths of a second
 def choose(ising: Ising) -> tuple[str, str]:
     """The name of the solver for a problem, and why, in one sentence."""
     n = ising.num_spins
+    if n == 0:
+        return "exact", "presolve eliminated every variable, the result is proven"
     if n <= EXHAUSTIVE:
         return "exact", f"{n} variables: all {2**n} states are searched, the result is proven"
     if ising.density > ROWS_ABOVE:
@@ -27,9 +30,10 @@ def choose(ising: Ising) -> tuple[str, str]:
 
 
 class AutoSampler(IsingSampler):
-    """``exact`` for few variables, ``tabu`` for dense problems, ``crossover`` for sparse ones.
+    """Presolve, then ``exact`` for few variables, ``tabu`` for dense problems, ``crossover`` for sparse ones.
 
-    ``info["solver"]`` names the choice and ``info["reason"]`` says why.
+    ``info["solver"]`` names the choice and ``info["reason"]`` says why; ``info["presolved"]`` is the number of
+    variables that presolve left.
 
     >>> AutoSampler().sample_ising({0: 1.0}, {(0, 1): 1.0}).info["solver"]
     'exact'
@@ -49,14 +53,31 @@ class AutoSampler(IsingSampler):
         beta_range: Any = None,
         beta_schedule_type: str | None = None,
     ) -> NDArray[np.int8]:
-        name, reason = choose(Ising(h[0], J))
-        control.info.update(solver=name, reason=reason)
-        options: dict[str, Any] = {}
-        if name != "exact":
-            given = {"num_sweeps": num_sweeps, "beta_range": beta_range, "beta_schedule_type": beta_schedule_type}
-            options = {key: value for key, value in given.items() if value is not None}
-        found: NDArray[np.int8] = get_solver(name)().search(
-            h, J, control=control, rng=rng, num_reads=num_reads, initial=initial, num_threads=num_threads,
-            **options,
-        )  # fmt: skip
-        return found
+        given = {"num_sweeps": num_sweeps, "beta_range": beta_range, "beta_schedule_type": beta_schedule_type}
+        options = {key: value for key, value in given.items() if value is not None}
+        common = {"control": control, "rng": rng, "num_reads": num_reads, "num_threads": num_threads}
+        return np.stack([_solve(Ising(linear, J), initial, common, options) for linear in h])
+
+
+def _solve(
+    ising: Ising, initial: NDArray[np.int8] | None, common: dict[str, Any], options: dict[str, Any]
+) -> NDArray[np.int8]:
+    control: Control = common["control"]
+    reduction = reduce(ising)
+    small = reduction.ising
+    name, reason = choose(small)
+    control.info.update(solver=name, reason=reason, presolved=small.num_spins)
+    reads = common["num_reads"] or 1
+    if small.num_spins == 0:
+        control.improve(small.offset)
+        return reduction.expand(np.empty((reads, 0), np.int8))
+    if initial is not None:
+        initial = reduction.restrict(initial)
+    constant, control.offset = control.offset, control.offset + small.offset
+    sampler = get_solver(name)()
+    found = sampler.search(
+        small.h[None], small.J, initial=initial, **common, **(options if name != "exact" else {})
+    )
+    control.offset = constant
+    whole = reduction.expand(found[0])
+    return whole[np.arange(reads) % len(whole)]

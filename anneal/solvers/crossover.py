@@ -18,7 +18,7 @@ from anneal.schedules import Schedule, resolve
 from anneal.solvers.anneal import anneal
 
 FIRST_SHARE = 0.3  # of the time goes to the first, longest anneal
-REHEAT = (0.2, 0.6)  # where in the schedule a round starts
+REHEAT = (0.2, 0.75)  # where in the schedule a round starts
 MIGRATE_EVERY = 8  # rounds between two migrations
 DEMES = 8
 
