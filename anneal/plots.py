@@ -214,7 +214,7 @@ def _edges(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     step = float(np.diff(levels).min()) if len(levels) > 1 else 1.0
     width = max(step * np.ceil((extent / step + 1) / 60), 1e-12 * float(np.abs(levels).max()))
     bins = int(np.ceil((extent + step / 2) / width))
-    return levels[0] - step / 2 + width * np.arange(bins + 1)
+    return np.asarray(levels[0] - step / 2 + width * np.arange(bins + 1))
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dimod
 import numpy as np
@@ -28,8 +28,8 @@ DURING: list[Callable[[], None]] = []
 class Timed(dimod.Sampler):
     """Minds its own time, as our solvers do, and lies about its energies."""
 
-    properties: dict[str, Any] = {}
-    parameters: dict[str, Any] = {
+    properties: ClassVar[dict[str, Any]] = {}
+    parameters: ClassVar[dict[str, Any]] = {
         name: [] for name in ("time_limit", "seed", "num_threads", "interrupt_function")
     }
 
@@ -52,8 +52,8 @@ class Timed(dimod.Sampler):
 class Reads(dimod.Sampler):
     """Knows reads and a seed, no time."""
 
-    properties: dict[str, Any] = {}
-    parameters: dict[str, Any] = {"num_reads": [], "seed": []}
+    properties: ClassVar[dict[str, Any]] = {}
+    parameters: ClassVar[dict[str, Any]] = {"num_reads": [], "seed": []}
 
     def sample(self, bqm: dimod.BinaryQuadraticModel, **options: Any) -> dimod.SampleSet:
         CALLS.append(options)
@@ -62,8 +62,8 @@ class Reads(dimod.Sampler):
 
 
 class Refuses(dimod.Sampler):
-    properties: dict[str, Any] = {}
-    parameters: dict[str, Any] = {}
+    properties: ClassVar[dict[str, Any]] = {}
+    parameters: ClassVar[dict[str, Any]] = {}
 
     def sample(self, bqm: dimod.BinaryQuadraticModel, **options: Any) -> dimod.SampleSet:
         raise ValueError("too many variables")
