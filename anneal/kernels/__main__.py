@@ -1,0 +1,34 @@
+"""``python -m anneal.kernels``: compile every kernel into its cache, so that nobody's first run waits for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anneal.ising import Ising
+from anneal.solvers import SOLVERS, get_solver
+
+SIZES = 120  # above the number of spins from which dense problems leave the lanes
+
+
+def warm_up() -> None:
+    """Run every solver of ours on a small problem of each number type and layout."""
+    ours = [name for name, target in SOLVERS.items() if target.startswith("anneal.")]
+    for scale in (1.0, 100.0, 1e5, np.pi, np.array([np.pi, 1e12])):
+        for density in (0.04, 1.0):
+            bqm = _example(density, scale).to_bqm()
+            for name in ours:
+                if name != "exact":
+                    get_solver(name)().sample(bqm, num_reads=1, num_sweeps=100, seed=1)
+    get_solver("exact")().sample(_example(1.0, 1.0, 10).to_bqm())
+
+
+def _example(density: float, scale: float | np.ndarray, num_spins: int = SIZES) -> Ising:
+    rng = np.random.default_rng(1)
+    shape = (num_spins, num_spins)
+    upper = np.triu((rng.random(shape) < density) * rng.integers(-3, 4, shape), 1)
+    upper = upper * rng.choice(np.atleast_1d(scale), shape)
+    return Ising.from_pairs(np.zeros(num_spins), *np.nonzero(upper), upper[np.nonzero(upper)], 0.0)
+
+
+if __name__ == "__main__":
+    warm_up()
