@@ -144,7 +144,8 @@ def _word(value: Any) -> str:
 
 def _entry(name: str, described: Any) -> dict[str, Any]:
     first = (inspect.getdoc(described) or "").partition("\n\n")[0]
-    return {"name": name, "description": " ".join(first.split()).removesuffix(".")}
+    words = " ".join(first.replace("``", "").split()).removesuffix(".").removeprefix("Return ")
+    return {"name": name, "description": words[:1].upper() + words[1:]}
 
 
 def listing(what: str | None) -> dict[str, list[dict[str, Any]]]:

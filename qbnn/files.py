@@ -30,7 +30,7 @@ def generate(
     that do not fit and a file that cannot be written.
     """
     given = dict(parameters or {})
-    check_keys(given, generate_parameters(problem), kind=f"parameter of '{problem}'")
+    check_keys(given, generate_parameters(problem), kind="parameter")
     check_file(out)
     drawn = secrets.randbelow(2**31) if seed is None else seed
     if drawn < 0:

@@ -24,8 +24,8 @@ footer { margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--line);
 .table { overflow-x: auto; margin: 1.25rem 0; }
 table { width: 100%; border-collapse: collapse; font-size: .9375rem;
   font-variant-numeric: tabular-nums; }
-th, td { padding: .4rem .75rem .4rem 0; text-align: left; border-bottom: 1px solid var(--line);
-  white-space: nowrap; }
+th, td { padding: .4rem .75rem .4rem 0; text-align: left; white-space: nowrap;
+  border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; }
 figure { margin: 1.5rem 0; }
 img { display: block; width: 100%; padding: .5rem; border: 1px solid var(--line);

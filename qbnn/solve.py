@@ -55,7 +55,7 @@ def load(
     """
     from anneal import instances
 
-    check_keys(options, ("base", "problem", "vartype"), kind="keyword of --read")
+    check_keys(options, ("base", "problem", "vartype"), kind="format keyword")
     started = time.perf_counter()
     instance = instances.read(path, format=format, sense=sense, **options)
     try:
@@ -128,7 +128,7 @@ def plan(
     options = {name: value for name, value in given.items() if value is not None}
     options |= {} if settings.target is None else {"target_energy": settings.target}
     options |= settings.set
-    check_keys(options, known, kind=f"keyword of solver '{settings.solver}'")
+    check_keys(options, known, kind="solver keyword")
     if "time_limit" not in known and limit is not None:
         return _by_the_clock(settings, bqm, options), limit
     if limit is None and "time_limit" in known and settings.solver != "exact":
@@ -220,7 +220,7 @@ def task_of(loaded: Loaded, settings: SolveSettings) -> Task:
 
 
 def save_solution(document: Mapping[str, Any], path: Pathlike) -> None:
-    """Write the sample as ``variable value`` lines, ``.json`` as the document, ``.sln`` as a QAP one.
+    """Write the sample as ``variable value`` lines, ``.json`` as the document, ``.sln`` for a QAP.
 
     Raises :class:`~anneal.errors.InputError` where the file cannot be written.
     """
