@@ -96,8 +96,10 @@ def print_table(rows: Rows, *, title: bool = True) -> None:
     """Print a table of :mod:`anneal.tables`."""
     heading = rows.name.replace("_", " ").capitalize() if title else None
     table = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in rows.columns:
-        table.add_column(Text(column.heading), header_style="dim", overflow="fold")
+    for place, column in enumerate(rows.columns):
+        # The first column names the row.
+        whole = place == 0
+        table.add_column(Text(column.heading), header_style="dim", overflow="fold", no_wrap=whole)
     for row in rows.rows:
         table.add_row(*(Text(column.show(row)) for column in rows.columns))
     console = _stdout()

@@ -13,20 +13,11 @@ from pathlib import Path
 from anneal.files import write_text
 from anneal.plots import comparison, energy_against_time, energy_distribution
 from anneal.records import Record, RecordFile
-from anneal.report import summarise
 from anneal.suites import Instance, generated_instance
-from anneal.tables import (
-    Column,
-    Row,
-    Table,
-    column,
-    show_energy,
-    show_number,
-    show_percent,
-)
+from anneal.tables import Table
 from qbnn import pages
 from qbnn.console import check_file, make_folder, print_table, say
-from qbnn.reports import ROWS, bench
+from qbnn.reports import ROWS, bench, results
 
 SOLVERS = ("auto", "neal")
 SEEDS = (1, 2, 3)
@@ -84,7 +75,7 @@ def run(
     check_file(page)
     chosen, found = sections() if shown is None else shown, []
     for number, section in enumerate(chosen, start=1):
-        label = f"{number}/{len(chosen)} {section.title}"
+        label = f"problem {number} of {len(chosen)}"
         rows = run_section(section, seeds=seeds, label=label, quiet=quiet)
         for row in rows:
             RecordFile(folder / ROWS).append(row)
@@ -112,19 +103,6 @@ def run_section(section: Section, *, seeds: Sequence[int], label: str, quiet: bo
         )
 
 
-def results(rows: Sequence[Record]) -> Table:
-    """Return a row for each problem and solver."""
-    feasible: dict[tuple[str, str], int] = {}
-    for row in rows:
-        key = row.task.spec["instance"]["name"], row.task.spec["solver"]
-        feasible[key] = feasible.get(key, 0) + bool(row.result.get("feasible"))
-    lines = [
-        {**line, "feasible": feasible[line["instance"], line["solver"]]}
-        for line in summarise(rows).rows
-    ]
-    return Table("results", _COLUMNS, lines)
-
-
 def to_page(chosen: Sequence[Section], found: Sequence[Sequence[Record]]) -> str:
     """Return the page: the comparison first, then each problem with its pictures."""
     every = [row for rows in found for row in rows]
@@ -133,8 +111,9 @@ def to_page(chosen: Sequence[Section], found: Sequence[Sequence[Record]]) -> str
             f"Each problem is solved {len(found[0]) // len(SOLVERS)} times by our default solver "
             "and as often by neal, D-Wave's simulated annealing as it comes. Both get the same "
             f"CPU time, {chosen[0].budget:g} s on one thread, and every energy is computed anew "
-            "from the problem. In the tables the gap is a median, reached says how many runs came "
-            "to the best known energy, and after is their median time (∞: most never did)."
+            "from the problem. In the tables the gap is a median, hits says how many runs came to "
+            "the best known energy, and after is the median time to it (∞: most never came). "
+            "A best known in parentheses is only the best found here."
         ),
         pages.picture(comparison(every, image="svg"), "Median gap and its 95 % interval."),
     ]
@@ -167,19 +146,3 @@ def _without_instance(table: Table) -> Table:
 def _footer(row: Record) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in row.versions.items())
     return [f"{row.machine['cpu']}, {row.machine['system']}; {versions}.", f"Rows: {ROWS}."]
-
-
-def _target(row: Row) -> str:
-    return show_energy(row["target"]) + ("" if row["known"] else " (found)")
-
-
-_COLUMNS = [
-    column("instance", "problem"),
-    column("solver"),
-    Column("best known", _target),
-    column("best", show=show_energy),
-    Column("gap %", lambda row: show_percent(row["gap"].value)),
-    Column("reached", lambda row: f"{row['hits']} of {row['runs']}"),
-    Column("feasible", lambda row: f"{row['feasible']} of {row['runs']}"),
-    Column("after s", lambda row: show_number(row["time_to_target"])),
-]

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from anneal.bench import run_bench
 from anneal.errors import InputError
 from anneal.files import Pathlike, write_bytes, write_text
+from anneal.peers import check_name
 from anneal.plots import comparison, performance_profile
 from anneal.records import Record, RecordFile
-from anneal.report import report
+from anneal.report import grouped, report, summarise
 from anneal.suites import Instance, select
-from anneal.tables import Table, show_energy, to_csv, to_json, to_markdown
-from qbnn.console import check_file, make_folder, print_table, progress_bar
+from anneal.tables import (
+    Column,
+    Row,
+    Table,
+    column,
+    show_energy,
+    show_number,
+    show_percent,
+    to_csv,
+    to_json,
+    to_markdown,
+)
+from qbnn.console import check_file, make_folder, print_table, progress_bar, say
 
 ROWS = "records.jsonl"
 PICTURES = {"comparison": comparison, "profile": performance_profile}
@@ -67,23 +81,82 @@ def run(
         raise InputError("name a suite (--suite tiny) or files to solve")
     if min(budgets) <= 0:
         raise InputError(f"a budget must be more than 0 seconds, not {min(budgets):g}")
-    file = rows_file(out)
-    instances, numbers = select(names), parse_seeds(seeds)
-    rows = bench(
-        instances,
-        solvers,
-        seeds=numbers,
-        budgets=budgets,
-        file=file,
-        clock=clock,
-        num_threads=num_threads,
-        quiet=quiet,
-    )
+    if against is not None and against not in solvers:
+        raise InputError(f"nothing to compare with: '{against}' is not among the solvers")
+    for solver in solvers:
+        check_name(solver)
+    file, instances, numbers = rows_file(out), select(names), parse_seeds(seeds)
+    try:
+        rows = bench(
+            instances,
+            solvers,
+            seeds=numbers,
+            budgets=budgets,
+            file=file,
+            clock=clock,
+            num_threads=num_threads,
+            quiet=quiet,
+        )
+    except KeyboardInterrupt:
+        say(f"the rows so far are in {file}; the same command goes on from there")
+        raise
+    against = _label(rows, against)
     if file != out:
         write_report(rows, out, title=out.name, against=against, command=command)
     if not quiet:
-        for table in report(rows, against=against):
+        print_results(rows, against=against)
+        say(f"every table: qbnn report {shlex.quote(str(out))}")
+
+
+def print_results(rows: Sequence[Record], *, against: str | None = None) -> None:
+    """Print what fits on a screen: a line for each instance and solver, the tally, failures."""
+    print_table(results(rows), title=False)
+    for table in report(rows, against=against):
+        if table.name in ("tally", "failures"):
             print_table(table)
+
+
+def _label(rows: Sequence[Record], solver: str | None) -> str | None:
+    """What tables call a solver, which may tell its clock and threads too; None without a row."""
+    for (_, _, label), runs in grouped(rows).items():
+        if runs[0].task.spec["solver"] == solver:
+            return label
+    return None
+
+
+def results(rows: Sequence[Record]) -> Table:
+    """Return a row for each instance, budget and solver, with few columns.
+
+    A best known energy in parentheses is only the best of these rows.
+    """
+    feasible: Counter[tuple[str, float, str]] = Counter()
+    for (instance, budget, solver), runs in grouped(rows).items():
+        feasible[instance, budget, solver] = sum(
+            run.result["feasible"] is not False for run in runs
+        )
+    lines = [
+        {**line, "feasible": feasible[line["instance"], line["budget"], line["solver"]]}
+        for line in summarise(rows).rows
+    ]
+    return Table("results", _COLUMNS, lines)
+
+
+def _target(row: Row) -> str:
+    target = show_energy(row["target"])
+    return target if row["known"] else f"({target})"
+
+
+_COLUMNS = [
+    column("instance"),
+    column("budget", "s", lambda seconds: f"{seconds:g}"),
+    column("solver"),
+    Column("best known", _target),
+    column("best", show=show_energy),
+    Column("gap %", lambda row: show_percent(row["gap"].value)),
+    Column("hits", lambda row: f"{row['hits']}/{row['runs']}"),
+    Column("feasible", lambda row: f"{row['feasible']}/{row['runs']}"),
+    Column("after s", lambda row: show_number(row["time_to_target"])),
+]
 
 
 def bench(
