@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 import sys
 import tomllib
 from pathlib import Path
@@ -11,13 +12,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import numba
+from numba.core.dispatcher import Dispatcher
 
+import anneal.kernels
 from anneal import registry
 
-# A compiled function hides its docstring and signature; the environment variable of the same
-# meaning would slow the notebooks down.
-numba.config.DISABLE_JIT = True
+# autodoc takes a compiled function for data: show it the plain one.
+for item in pkgutil.iter_modules(anneal.kernels.__path__, "anneal.kernels."):
+    kernels = vars(importlib.import_module(item.name))
+    kernels |= {name: it.py_func for name, it in kernels.items() if isinstance(it, Dispatcher)}
 
 
 def table(module: str, name: str) -> str:
