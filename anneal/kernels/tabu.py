@@ -83,13 +83,11 @@ def tabu_search(  # type: ignore[no-untyped-def]
         fused = dense and chosen >= 0
         fresh_down = vector.above(zero, zero)
         own = gains[0]
-        stays = until[0]
         if fused:
             row = matrix[chosen]
             own = -gains[chosen]
-            stays = until[chosen]
             spins[chosen] = -spins[chosen]
-            until[chosen] = 2**30  # its gain is not right while it is scanned
+            gains[chosen] = gains.dtype.type(NOTHING)  # it is not chosen again, and must not hide its lane
             fresh_down = vector.above(zero, vector.splat(spins[chosen]))
         elif chosen >= 0:
             flip_sparse(chosen, indptr, indices, weights, spins, gains)
@@ -115,7 +113,6 @@ def tabu_search(  # type: ignore[no-untyped-def]
             index = vector.add(index, stride)
         if fused:
             gains[chosen] = own
-            until[chosen] = stays
         if reached > record:
             record = reached
             last = flips
