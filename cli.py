@@ -356,4 +356,7 @@ def _tell(
     if json:
         print_document(command, facts)
     elif not quiet:
-        print_facts(title, facts if human is None else human)
+        shown = facts if human is None else human
+        print_facts(
+            title, {k: v for k, v in shown.items() if k not in ("file", "out", "parameters")}
+        )

@@ -53,7 +53,7 @@ def energy_against_time(
     first = min(float(points[0, 0]) for points in shown.values())
     axes.set_xscale("log")
     axes.set_xlim(max(first * 0.8, 1e-6), end * 1.03)
-    _focus(axes, list(shown.values()), best_known)
+    _focus(axes, list(shown.values()), best_known, end)
     axes.set_xlabel("time in s")
     axes.set_ylabel("best energy so far")
     _legend(figure, axes)
@@ -194,17 +194,24 @@ def _reference(axes: Axes, energy: float, *, vertical: bool) -> None:
     draw(energy, color=_GREY, lw=1, ls="--", label=f"best known {energy:.10g}")
 
 
-def _focus(axes: Axes, traces: Sequence[npt.NDArray[Any]], best_known: float | None) -> None:
+def _focus(
+    axes: Axes, traces: Sequence[npt.NDArray[Any]], best_known: float | None, end: float
+) -> None:
     """Show the lower part of the energies: the first states of a solve say nothing."""
     lowest = min(float(points[-1, 1]) for points in traces)
     if best_known is not None:
         _reference(axes, best_known, vertical=False)
         lowest = min(lowest, best_known)
-    every = np.concatenate([points[:, 1] for points in traces])
-    highest = float(np.quantile(every, 0.9)) if len(every) > 10 else float(every.max())
+    highest = max(_settled(points, end / 3) for points in traces)
     room = max(highest - lowest, 1e-9 * abs(lowest), 1e-12)
     axes.set_ylim(lowest - 0.06 * room, highest + 0.06 * room)
     axes.ticklabel_format(axis="y", useOffset=False)
+
+
+def _settled(points: npt.NDArray[Any], seconds: float) -> float:
+    """The best energy after ``seconds``, or the median of a trace that only begins later."""
+    before = points[points[:, 0] <= seconds, 1]
+    return float(before[-1] if len(before) else np.median(points[:, 1]))
 
 
 def _edges(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -119,7 +119,7 @@ def to_page(chosen: Sequence[Section], found: Sequence[Sequence[Record]]) -> str
     ]
     for section, rows in zip(chosen, found, strict=True):
         parts += [pages.heading(section.title), pages.text(section.text)]
-        parts += [pages.table(_without_instance(results(rows))), *_pictures(section, rows)]
+        parts += [pages.table(_inner(results(rows))), *_pictures(section, rows)]
     return pages.page("Problems over bits, beside neal", parts, footer=_footer(every[0]))
 
 
@@ -139,8 +139,9 @@ def _pictures(section: Section, rows: Sequence[Record]) -> list[str]:
     ]
 
 
-def _without_instance(table: Table) -> Table:
-    return Table(table.name, table.columns[1:], table.rows)
+def _inner(table: Table) -> Table:
+    """Without the instance and the budget, which are the section's."""
+    return Table(table.name, table.columns[2:], table.rows)
 
 
 def _footer(row: Record) -> list[str]:

@@ -63,7 +63,7 @@ def shown(known: Mapping[str, Any]) -> dict[str, Any]:
     scale = known["integer_scale"]
     whole = "no: floating point" if scale is None else f"multiples of {scale:g}"
     return {
-        **{key: value for key, value in known.items() if key not in ("file", "reason", "offset")},
+        **{key: value for key, value in known.items() if key not in ("reason", "offset")},
         "density": f"{known['density']:.3%}",
         "degree": f"{degree['least']} … {degree['most']}, mean {degree['mean']:.4g}",
         "integer_scale": whole,

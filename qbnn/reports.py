@@ -127,7 +127,8 @@ def _label(rows: Sequence[Record], solver: str | None) -> str | None:
 def results(rows: Sequence[Record]) -> Table:
     """Return a row for each instance, budget and solver, with few columns.
 
-    A best known energy in parentheses is only the best of these rows.
+    A best known energy in parentheses is only the best of these rows. How many runs are feasible is
+    told where not all are.
     """
     feasible: Counter[tuple[str, float, str]] = Counter()
     for (instance, budget, solver), runs in grouped(rows).items():
@@ -138,7 +139,10 @@ def results(rows: Sequence[Record]) -> Table:
         {**line, "feasible": feasible[line["instance"], line["budget"], line["solver"]]}
         for line in summarise(rows).rows
     ]
-    return Table("results", _COLUMNS, lines)
+    columns = _COLUMNS
+    if any(line["feasible"] < line["runs"] for line in lines):
+        columns = [*columns, Column("feasible", lambda row: f"{row['feasible']}/{row['runs']}")]
+    return Table("results", columns, lines)
 
 
 def _target(row: Row) -> str:
@@ -154,7 +158,6 @@ _COLUMNS = [
     column("best", show=show_energy),
     Column("gap %", lambda row: show_percent(row["gap"].value)),
     Column("hits", lambda row: f"{row['hits']}/{row['runs']}"),
-    Column("feasible", lambda row: f"{row['feasible']}/{row['runs']}"),
     Column("after s", lambda row: show_number(row["time_to_target"])),
 ]
 
