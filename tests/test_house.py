@@ -193,6 +193,13 @@ def test_commands_and_options_in_documents_exist() -> None:
             assert not unknown, f"{path.name}: qbnn {name} has no {unknown}"
 
 
+@pytest.mark.parametrize("package", ["anneal", "qbnn"])
+def test_architecture_names_every_module(package: str) -> None:
+    layout = (ROOT / "docs" / "architecture.md").read_text()
+    names = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
+    assert {name for name in names if name not in layout.split()} == set()
+
+
 def test_no_tracked_file_names_a_machines_path() -> None:
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
