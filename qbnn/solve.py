@@ -129,6 +129,8 @@ def plan(
     options |= {} if settings.target is None else {"target_energy": settings.target}
     options |= settings.set
     check_keys(options, known, kind="solver keyword")
+    for name in options.keys() & {"seed", "progress", "interrupt_function"}:
+        raise InputError(f"'{name}' is not for --set" + (": use --seed" if name == "seed" else ""))
     if "time_limit" not in known and limit is not None:
         return _by_the_clock(settings, bqm, options), limit
     if limit is None and "time_limit" in known and settings.solver != "exact":

@@ -292,6 +292,7 @@ def test_wrong_usage(triangle: Path) -> None:
         ("solve", triangle, "--seed", -1),
         ("solve", triangle, "--time-limit", "nan"),
         ("solve", triangle, "--set", "tenure"),
+        ("solve", triangle, "--set", "seed=1"),
         ("solvee", triangle),
         ("bench",),
         ("bench", triangle, "--seeds", "0"),
