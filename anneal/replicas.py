@@ -22,7 +22,7 @@ from anneal.kernels.sparse import add_couplings, lane_energies, sparse_anneal
 ROWS_ABOVE = 0.08  # from this density on, a row of J at a time beats replica lanes
 SMALL = 96  # below this many spins the lanes win at any density
 DENSE_BYTES = 2**32  # no dense matrix beyond this
-HOTTEST = 2.0**24  # temperature in scaled units that accepts every move, and still below the pad of a dense row
+HOTTEST = 2.0**24  # times the largest integer, a temperature that accepts every move; floats: below the pad of a row
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,13 +119,20 @@ def choose_layout(h: NDArray[np.float64], J: Couplings, *, lanes_only: bool = Fa
 class _Replicas:
     """What both kinds of replicas share: random numbers and the pace of temperatures."""
 
-    def __init__(self, layout: Layout, rng: np.random.Generator, gibbs: bool) -> None:
+    def __init__(
+        self, layout: Layout, rng: np.random.Generator, gibbs: bool, shuffled: bool = False
+    ) -> None:
         self.scale = layout.numbers.scale
-        self.largest = int(min(layout.numbers.largest_field + 1, 2**29)) if layout.numbers.whole else 0
+        numbers = layout.numbers  # a little is added, as thresholds are computed in float32
+        self.largest = 1 + int(numbers.largest_field * (1 + 2.0**-20)) if numbers.whole else 0
         self.state = new_state(rng)
         self.rng = rng
         self.kind = layout.kind
         self.quantiles = logistic_quantiles if gibbs else exponential_quantiles
+        self.in_turn = np.arange(layout.num_spins, dtype=np.int32)
+        self.order = self.in_turn[:0] if shuffled else self.in_turn
+        bits = -22 if self.kind == np.float32 else -50  # float32 has no coefficient below 2⁻²⁰ of the largest field
+        self.rounding = 2.0**bits * numbers.largest_field
 
     def descend(self, most: int = 200) -> None:
         """Sweeps that flip only what lowers the energy, until nothing does.
@@ -133,16 +140,17 @@ class _Replicas:
         Quantiles of one and a negative temperature make a positive threshold: 1 for integers, or just above the
         rounding of the fields.
         """
-        step = 2.0 if self.largest else 2.0 ** (-18 if self.kind == np.float32 else -40)
+        step = 2.0 if self.largest else self.rounding
         ones = np.ones(16384 + 64, np.float32)
         for _ in range(most):
-            if self._sweeps(ones, np.array([-step]), 1) == 0:
+            if self._sweeps(ones, np.array([-step]), 1, self.in_turn) == 0:
                 break
 
     def anneal(self, temperatures: NDArray[np.float64], num_sweeps: int = 1) -> int:
         """Metropolis sweeps at each temperature (problem's unit); returns the number of flips."""
-        scaled = np.minimum(temperatures / self.scale, HOTTEST)
-        return self._sweeps(self.quantiles(self.rng), scaled, num_sweeps)
+        with np.errstate(over="ignore"):
+            scaled = np.minimum(temperatures / self.scale, HOTTEST * max(1, self.largest))
+        return self._sweeps(self.quantiles(self.rng), scaled, num_sweeps, self.order)
 
 
 class SparseReplicas(_Replicas):
@@ -158,14 +166,12 @@ class SparseReplicas(_Replicas):
         gibbs: bool = False,
         shuffled: bool = False,
     ) -> None:
-        super().__init__(layout, rng, gibbs)
+        super().__init__(layout, rng, gibbs, shuffled)
         self.layout = layout
         shape = (layout.num_spins, layout.lanes)
         if biases is None:
             biases = np.broadcast_to(layout.biases[:, None], shape)
         self.biases = np.ascontiguousarray(biases, layout.kind)
-        self.order = np.arange(layout.num_spins, dtype=np.int32)
-        self.shuffled = shuffled
         self.table = np.empty(16384 + 64, layout.kind)
         self.spins = np.empty(shape, layout.kind)
         self.fields = np.empty(shape, layout.kind)
@@ -195,12 +201,10 @@ class SparseReplicas(_Replicas):
         """(n, lanes) in the problem's unit."""
         return self.fields.astype(np.float64) * self.scale
 
-    def _sweeps(self, quantiles: Any, temperatures: Any, num_sweeps: int) -> int:
+    def _sweeps(self, quantiles: Any, temperatures: Any, num_sweeps: int, order: Any) -> int:
         layout = self.layout
-        if self.shuffled:
-            self.order = self.rng.integers(0, layout.num_spins, layout.num_spins).astype(np.int32)
         flips = sparse_anneal(
-            layout.indptr, layout.indices, layout.weights, self.spins, self.fields, self.order, quantiles,
+            layout.indptr, layout.indices, layout.weights, self.spins, self.fields, order, quantiles,
             temperatures, num_sweeps, self.largest, self.table, self.state,
         )  # fmt: skip
         if self.largest == 0:
@@ -256,7 +260,7 @@ class DenseReplicas(_Replicas):
         """(lanes, n) in the problem's unit."""
         return self.fields[:, : self.layout.num_spins].astype(np.float64) * self.scale
 
-    def _sweeps(self, quantiles: Any, temperatures: Any, num_sweeps: int) -> int:
+    def _sweeps(self, quantiles: Any, temperatures: Any, num_sweeps: int, order: Any) -> int:
         flips = dense_anneal(
             self.layout.matrix, self.spins, self.fields, quantiles, temperatures, num_sweeps, self.largest,
             self.table, self.state,

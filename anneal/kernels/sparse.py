@@ -12,7 +12,7 @@ import numpy as np
 
 from anneal.kernels import vector
 from anneal.kernels.compile import inlined, kernel
-from anneal.kernels.random import OFFSET_SHIFT, next_word
+from anneal.kernels.random import OFFSET_SHIFT, next_below, next_word
 
 
 @kernel
@@ -50,6 +50,8 @@ def sparse_anneal(  # type: ignore[no-untyped-def]
 ):
     """``num_sweeps`` Metropolis sweeps at each temperature, spins visited as in ``order``; returns flips over all lanes.
 
+    An empty ``order`` stands for as many visits of random spins.
+
     ``table`` is room for the thresholds: the type of the weights, the size of ``quantiles``. Other quantiles than those
     of Exp(1) give other rules: those of the logistic distribution give Gibbs' (heat bath).
     """
@@ -59,8 +61,8 @@ def sparse_anneal(  # type: ignore[no-untyped-def]
     for temperature in temperatures:
         fill_thresholds(quantiles, temperature, largest, table)
         for _ in range(num_sweeps):
-            for visit in range(order.size):
-                i = np.int64(order[visit])
+            for visit in range(spins.shape[0]):
+                i = np.int64(order[visit]) if order.size else next_below(state, spins.shape[0])
                 offset = np.int64(next_word(state) >> OFFSET_SHIFT)
                 spin = vector.load(spins, i * lanes)
                 field = vector.load(fields, i * lanes)
