@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from anneal.errors import InputError
-from anneal.kernels.energy import dense_energies, sparse_energies
+from anneal.kernels.energy import sparse_energies
 
 Couplings = sparse.csr_array | NDArray[np.float64]
 DENSE_ABOVE = 0.25  # stored as a matrix where more of the pairs than this are coupled
@@ -137,11 +137,16 @@ class Ising:
         states = np.ascontiguousarray(np.atleast_2d(samples), dtype=np.int8)
         if states.shape[1] != self.num_spins:
             raise InputError(f"samples must have shape (reads, {self.num_spins}), have {states.shape}")
+        found = [self._energies(states[k : k + 64]) for k in range(0, len(states), 64)]
+        return np.concatenate([np.empty(0), *found]) + self.offset
+
+    def _energies(self, states: NDArray[np.int8]) -> NDArray[np.float64]:
         if isinstance(self.J, sparse.csr_array):
-            found = sparse_energies(self.J.indptr, self.J.indices, self.J.data, self.h, states)
-        else:
-            found = dense_energies(self.J, self.h, states)
-        return np.asarray(found) + self.offset
+            columns = np.ascontiguousarray(states.T)
+            J = self.J
+            return np.asarray(sparse_energies(J.indptr, J.indices, J.data, self.h, columns))
+        spins = states.astype(np.float64)
+        return np.asarray(np.einsum("ri,ri->r", spins, spins @ self.J / 2 + self.h))
 
     def largest_field(self) -> float:
         """``max_i |h_i| + Σ_j |J_ij|``: no local field is larger in absolute value."""

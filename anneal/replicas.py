@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from anneal.control import Control
 from anneal.ising import Couplings, Ising, integer_scale
 from anneal.kernels.dense import dense_anneal, dense_fields
 from anneal.kernels.random import exponential_quantiles, logistic_quantiles, new_state
@@ -134,8 +135,8 @@ class _Replicas:
         bits = -22 if self.kind == np.float32 else -50  # float32 has no coefficient below 2⁻²⁰ of the largest field
         self.rounding = 2.0**bits * numbers.largest_field
 
-    def descend(self, most: int = 200) -> None:
-        """Sweeps that flip only what lowers the energy, until nothing does.
+    def descend(self, control: Control | None = None, most: int = 200) -> None:
+        """Sweeps that flip only what lowers the energy, until nothing does or the time is up.
 
         Quantiles of one and a negative temperature make a positive threshold: 1 for integers, or just above the
         rounding of the fields.
@@ -144,6 +145,8 @@ class _Replicas:
         ones = np.ones(16384 + 64, np.float32)
         for _ in range(most):
             if self._sweeps(ones, np.array([-step]), 1, self.in_turn) == 0:
+                break
+            if control is not None and control.remaining() <= 0:
                 break
 
     def anneal(self, temperatures: NDArray[np.float64], num_sweeps: int = 1) -> int:
@@ -171,7 +174,7 @@ class SparseReplicas(_Replicas):
         shape = (layout.num_spins, layout.lanes)
         if biases is None:
             biases = np.broadcast_to(layout.biases[:, None], shape)
-        self.biases = np.ascontiguousarray(biases, layout.kind)
+        self.biases = biases
         self.table = np.empty(16384 + 64, layout.kind)
         self.spins = np.empty(shape, layout.kind)
         self.fields = np.empty(shape, layout.kind)
@@ -272,5 +275,8 @@ class DenseReplicas(_Replicas):
 
 def random_states(rng: np.random.Generator, num_reads: int, num_spins: int) -> NDArray[np.int8]:
     """(num_reads, num_spins) of ±1."""
-    return (2 * rng.integers(0, 2, (num_reads, num_spins), dtype=np.int8) - 1).astype(np.int8)
+    states = rng.integers(0, 2, (num_reads, num_spins), dtype=np.int8)
+    states *= 2
+    states -= 1
+    return states
 

@@ -23,6 +23,7 @@ from anneal.ising import Couplings, Ising
 
 Progress = Callable[[float, float], None]
 POLL_SECONDS = 0.05
+SCORING = 2.5e-9  # seconds a sample and stored coupling, about, to score and hand over a sample
 
 
 class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
@@ -46,6 +47,8 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
         "initial_states_generator num_threads num_sweeps num_sweeps_per_beta beta_range beta_schedule_type "
         "beta_schedule randomize_order proposal_acceptance_criteria"
     ).split()
+
+    default_reads = 1  # samples returned where num_reads is not given, about
 
     @abc.abstractmethod
     def search(
@@ -88,6 +91,8 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
         self._check(num_reads, time_limit, target_energy, num_threads)
         rng = generator(seed)
         ising = Ising.from_bqm(bqm)
+        if time_limit is not None:  # what scoring the samples will take is kept back
+            time_limit -= SCORING * (num_reads or self.default_reads) * (ising.num_spins + 2 * ising.num_couplings)
         control = Control(
             time_limit=time_limit, target_energy=target_energy, offset=ising.offset, started=started
         )

@@ -24,6 +24,8 @@ from anneal.schedules import Schedule, resolve
 
 CHUNK_UPDATES = 2**23  # single-spin updates between two looks at the clock, a few milliseconds
 TABLE_VISITS = 4096  # spins visited on one table of thresholds: filling it costs about a tenth of that
+DESCENT = 4  # steps of sweeps that a descent takes, about
+LOOKS = 50  # times in an anneal that the best energy is looked up
 MIN_STEPS = 50  # temperatures in a short anneal of few spins, at least
 
 
@@ -39,6 +41,8 @@ class AnnealSampler(IsingSampler):
     >>> AnnealSampler().sample_ising({}, {("a", "b"): -1.0, ("b", "c"): 1.0}, seed=1).first.energy
     -2.0
     """
+
+    default_reads = 64
 
     def search(
         self,
@@ -103,9 +107,11 @@ class Group:
         layout = self.reads.layout
         lanes = np.minimum(np.arange(layout.lanes), len(self.members) - 1)
         problem, read = np.divmod(self.members[lanes], self.reads.num_reads)
-        biases = layout.numbers.convert(self.reads.h[problem], layout.kind)
-        if isinstance(layout, SparseLayout):
-            biases = biases.T
+        biases = None
+        if len(self.reads.h) > 1:
+            biases = layout.numbers.convert(self.reads.h[problem], layout.kind)
+            if isinstance(layout, SparseLayout):
+                biases = np.ascontiguousarray(biases.T)
         spins = None
         if self.reads.initial is not None:
             spins = self.reads.initial[read]
@@ -163,6 +169,7 @@ def anneal(
     began = control.elapsed()
     done, pace = 0.0, 0.0
     while done < 1.0 and not control.stop():
+        before = control.elapsed()
         if num_sweeps is None:
             ahead = min(1.0, done + pace)
         else:
@@ -171,10 +178,14 @@ def anneal(
         marks = done + (ahead - done) * (np.arange(steps) + 0.5) / steps
         replicas.anneal(schedule.temperatures(marks), each)
         if num_sweeps is None:
-            ahead = (control.elapsed() - began) / seconds if seconds > 0 else 1.0
+            spent = control.elapsed() - before
+            left = seconds - DESCENT * spent / steps  # time for the descent is kept back
+            ahead = (control.elapsed() - began) / left if left > 0 else 1.0
             pace = ahead - done
+        if int(LOOKS * ahead) > int(LOOKS * done):
+            control.improve(float(replicas.energies().min()))
         done = min(1.0, ahead)
         control.done = max(control.done, done)
     if schedule.automatic or done < 1.0:
-        replicas.descend()
+        replicas.descend(control)
     control.improve(float(replicas.energies().min()))

@@ -19,6 +19,7 @@ from anneal.solvers.anneal import anneal
 
 FIRST_SHARE = 0.3  # of the time goes to the first, longest anneal
 REHEAT = (0.2, 0.75)  # where in the schedule a round starts
+MANY_SWEEPS = 1200  # a budget of fewer goes to one long anneal, without rounds
 MIGRATE_EVERY = 8  # rounds between two migrations
 DEMES = 8
 
@@ -71,8 +72,9 @@ class CrossoverSampler(IsingSampler):
             def work(
                 population: Population, linear: NDArray[np.float64] = linear, seconds: float = seconds
             ) -> None:
-                population.first(initial, num_sweeps, seconds * FIRST_SHARE)
-                population.rounds(num_rounds, round_sweeps, seconds * (1 - FIRST_SHARE))
+                until = control.elapsed() + seconds
+                population.first(initial, num_sweeps, seconds)
+                population.rounds(num_rounds, round_sweeps, until)
 
             in_threads(work, populations, num_threads)
             elites = np.concatenate([population.elites for population in populations])
@@ -113,7 +115,10 @@ class Population:
             self.replicas.set_states(initial[np.arange(self.layout.lanes) % len(initial)])
         if num_sweeps is None and not math.isfinite(seconds):
             num_sweeps = 1000
-        anneal(self.replicas, self.schedule, self.control, num_sweeps=num_sweeps, seconds=seconds)
+        share = FIRST_SHARE if num_sweeps is None and self._fits(MANY_SWEEPS, seconds) else 1.0
+        anneal(
+            self.replicas, self.schedule, self.control, num_sweeps=num_sweeps, seconds=share * seconds
+        )
         states, energies = self.replicas.states(), self.replicas.energies()
         for deme in range(len(self.elites)):
             own = slice(deme * self.deme_size, (deme + 1) * self.deme_size)
@@ -122,19 +127,24 @@ class Population:
             self.energies[deme] = energies[best]
             self._absorb(deme, states[own])
 
-    def rounds(self, num_rounds: int, num_sweeps: int, seconds: float) -> None:
+    def _fits(self, num_sweeps: int, seconds: float) -> bool:
+        """Whether that many sweeps fit in so much time, by trying one at the hot end."""
+        before = self.control.elapsed()
+        self.replicas.anneal(self.schedule.temperatures(np.zeros(1)))
+        return (self.control.elapsed() - before) * num_sweeps < seconds
+
+    def rounds(self, num_rounds: int, num_sweeps: int, until: float) -> None:
         """Rounds of annealing from the elites and absorbing what came of it."""
-        until = self.control.elapsed() + seconds
-        timed = math.isfinite(seconds)
+        timed = math.isfinite(until)
         while not self.control.stop():
             if self.control.elapsed() >= until if timed else self.done >= num_rounds:
                 break
-            self._round(num_sweeps, until - self.control.elapsed())
+            self._round(num_sweeps)
             self.done += 1
             if self.done % MIGRATE_EVERY == 0:
                 self._migrate()
 
-    def _round(self, num_sweeps: int, seconds: float) -> None:
+    def _round(self, num_sweeps: int) -> None:
         self.replicas.set_states(np.repeat(self.elites, self.deme_size, axis=0))
         again = self.schedule.tail(self.rng.uniform(*REHEAT))
         anneal(self.replicas, again, self.control, num_sweeps=num_sweeps)
@@ -153,9 +163,12 @@ class Population:
 
     def _absorb(self, deme: int, states: NDArray[np.int8]) -> None:
         layout = self.layout
-        falls = absorb(
-            layout.indptr, layout.indices, layout.weights, layout.biases, self.symmetric, self.elites[deme],
-            np.ascontiguousarray(states), self.state,
-        )  # fmt: skip
-        self.energies[deme] -= falls * layout.numbers.scale
+        for state in states:
+            if self.control.remaining() <= 0:
+                break
+            falls = absorb(
+                layout.indptr, layout.indices, layout.weights, layout.biases, self.symmetric, self.elites[deme],
+                state[None], self.state,
+            )  # fmt: skip
+            self.energies[deme] -= falls * layout.numbers.scale
         self.control.improve(float(self.energies[deme]))

@@ -23,6 +23,8 @@ class GreedySampler(IsingSampler):
     [-2.0, -2.0]
     """
 
+    default_reads = 64
+
     def search(
         self,
         h: NDArray[np.float64],
