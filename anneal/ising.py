@@ -60,7 +60,7 @@ class Ising:
         J = sparse.csr_array(J, dtype=np.float64) if sparse.issparse(J) else np.array(J, np.float64)
         if h.ndim != 1 or J.shape != (len(h), len(h)):
             raise InputError(f"h must have shape (n,) and J (n, n), but have {h.shape} and {J.shape}")
-        _refuse_not_finite(h, J.data if sparse.issparse(J) else J)
+        _refuse_not_finite(h, J.data if sparse.issparse(J) else J, np.array(offset))
         if abs(J - J.T).max() > 0 if len(h) else False:
             raise InputError("J must be symmetric: the energy is h·s + ½ sᵀJs")
         diagonal = J.diagonal()

@@ -16,19 +16,34 @@ def find_edge(indptr, indices, alive, i, j):  # type: ignore[no-untyped-def]
     return -1
 
 
+@inlined
+def half_edge_twins(indptr, indices):  # type: ignore[no-untyped-def]
+    """The place of j→i for each half-edge i→j of a symmetric CSR structure with sorted indices."""
+    twin = np.empty(indices.size, np.int64)
+    reached = indptr[:-1].copy()
+    for i in range(reached.size):
+        for edge in range(indptr[i], indptr[i + 1]):
+            j = indices[edge]
+            twin[edge] = reached[j]
+            reached[j] += 1
+    return twin
+
+
 @kernel
 def eliminate(indptr, indices, weights, biases, order, neighbours, links, own):  # type: ignore[no-untyped-def]
     """Eliminate spins of degree 0, 1 and 2 until none is left; CSR arrays and biases are changed in place.
 
     A spin v with neighbours a, b is best at s_v = −sign(h + J_a s_a + J_b s_b) and then contributes
     −|h + J_a s_a + J_b s_b|, a function of two spins, which is c + x·s_a + y·s_b + z·s_a·s_b exactly. Its two half-edges
-    become the edge a–b (or join the one that is there).
+    become the edge a–b (or join the one that is there, which goes where that leaves nothing). Indices are sorted.
 
     order: (n,) receives the eliminated spins; neighbours (n, 2), links (n, 2), own (n,) what their rules need, −1 where
     a neighbour is missing. Returns (number eliminated, energy of the constant parts, mask of the living half-edges).
     """
     n = biases.size
+    twin = half_edge_twins(indptr, indices)
     alive = np.ones(indices.size, np.bool_)
+    back = np.empty(2, np.int64)
     degree = np.empty(n, np.int64)
     queue = np.empty(n, np.int64)
     queued = np.zeros(n, np.bool_)
@@ -52,6 +67,7 @@ def eliminate(indptr, indices, weights, biases, order, neighbours, links, own): 
         for edge in range(indptr[v], indptr[v + 1]):
             if alive[edge]:
                 alive[edge] = False
+                back[found] = twin[edge]
                 ends[found] = indices[edge]
                 pull[found] = weights[edge]
                 found += 1
@@ -66,19 +82,30 @@ def eliminate(indptr, indices, weights, biases, order, neighbours, links, own): 
         if found == 2:
             biases[ends[1]] += (pp - pm + mp - mm) / 4
         joined = (pp - pm - mp + mm) / 4
+        known = -1
+        if found == 2:
+            a, b = ends[0], ends[1]
+            if indptr[a + 1] - indptr[a] > indptr[b + 1] - indptr[b]:
+                a, b = b, a  # the shorter row is searched
+            known = find_edge(indptr, indices, alive, a, b)
         for k in range(found):
             a = ends[k]
-            back = find_edge(indptr, indices, alive, a, v)
-            other = ends[1 - k] if found == 2 else -1
-            known = find_edge(indptr, indices, alive, a, other) if found == 2 else -1
             if found == 2 and joined != 0.0 and known < 0:
-                indices[back] = other
-                weights[back] = joined
+                indices[back[k]] = ends[1 - k]
+                weights[back[k]] = joined
+                twin[back[k]] = back[1 - k]
             else:
-                alive[back] = False
+                alive[back[k]] = False
                 degree[a] -= 1
-                if known >= 0:
-                    weights[known] += joined
+        if known >= 0 and joined != 0.0:
+            weights[known] += joined
+            weights[twin[known]] = weights[known]
+            if weights[known] == 0.0:
+                alive[known] = alive[twin[known]] = False
+                degree[ends[0]] -= 1
+                degree[ends[1]] -= 1
+        for k in range(found):
+            a = ends[k]
             if degree[a] <= 2 and not queued[a]:
                 queue[tail] = a
                 tail += 1
