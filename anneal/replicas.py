@@ -17,8 +17,8 @@ from scipy import sparse
 from anneal.control import Control
 from anneal.ising import Couplings, Ising, integer_scale
 from anneal.kernels.dense import dense_anneal, dense_fields
-from anneal.kernels.random import exponential_quantiles, logistic_quantiles, new_state
-from anneal.kernels.sparse import add_couplings, lane_energies, sparse_anneal
+from anneal.kernels.random import NUM_QUANTILES, exponential_quantiles, logistic_quantiles, new_state
+from anneal.kernels.sparse import lane_energies, sparse_anneal, subtract_down
 
 ROWS_ABOVE = 0.08  # from this density on, a row of J at a time beats replica lanes
 SMALL = 96  # below this many spins the lanes win at any density
@@ -33,6 +33,7 @@ class Numbers:
     scale: float
     whole: bool
     largest_field: float
+    largest: float
     smallest: float
 
     @classmethod
@@ -43,38 +44,66 @@ class Numbers:
         largest = Ising(np.abs(h).max(axis=0), J).largest_field()
         scale = integer_scale(sizes)
         if scale is not None and largest / scale < 2**28:
-            return cls(scale, True, largest / scale, 1.0)
-        return cls(float(sizes.max()), False, largest / float(sizes.max()), sizes.min() / sizes.max())
+            return cls(scale, True, largest / scale, sizes.max(initial=0) / scale, 1.0)
+        top = float(sizes.max())
+        return cls(top, False, largest / top, 1.0, float(sizes.min()) / top)
 
-    def field_type(self, narrowest: Any) -> np.dtype[Any]:
-        """The first type that holds every local field: int8, int16, int32, or float32, float64."""
+    def doubled(self) -> Numbers:
+        """The same in half the unit."""
+        return Numbers(
+            self.scale / 2, self.whole, 2 * self.largest_field, 2 * self.largest, self.smallest
+        )
+
+    def lane_type(self) -> np.dtype[Any]:
+        """The first type that holds every half field: int8, int16, int32, or float32, float64."""
         if not self.whole:
-            wide = self.smallest * 2**20 < self.largest_field
-            return np.dtype(np.float64 if wide else np.float32)
+            return self.row_type()
         for candidate in (np.int8, np.int16):
-            if np.dtype(narrowest).itemsize <= np.dtype(candidate).itemsize:
-                if self.largest_field <= np.iinfo(candidate).max - 1:
-                    return np.dtype(candidate)
+            top = np.iinfo(candidate).max
+            if self.largest <= top and self.largest_field <= 2 * (top - 1):
+                return np.dtype(candidate)
         return np.dtype(np.int32)
 
+    def row_type(self) -> np.dtype[Any]:
+        """The first type that holds every field of a row and vectorises: int32, float32 or float64."""
+        if self.whole:
+            return np.dtype(np.int32)
+        wide = self.smallest * 2**20 < self.largest_field
+        return np.dtype(np.float64 if wide else np.float32)
+
     def convert(self, values: NDArray[Any], kind: Any) -> NDArray[Any]:
+        """In units of the scale."""
         scaled = values / self.scale
         return (np.rint(scaled) if self.whole else scaled).astype(kind)
 
 
 class SparseLayout:
-    """Rows of lanes, one spin of all replicas in 64 bytes."""
+    """Rows of lanes, one spin of all replicas in 64 bytes; h: (m, n) of m problems that share J.
+
+    Integers of m problems whose fields differ in parity are doubled: then all are even.
+    """
 
     def __init__(self, h: NDArray[np.float64], J: Couplings, numbers: Numbers) -> None:
+        h = np.atleast_2d(h)
         csr = sparse.csr_array(J)
+        self.num_spins = h.shape[1]
+        self.parity = np.zeros(self.num_spins, np.int8)
+        if numbers.whole:
+            sums = numbers.convert(h, np.int64) + numbers.convert(csr.sum(axis=1), np.int64)
+            odd = (sums % 2).astype(np.int8)
+            if (odd == odd[0]).all():
+                self.parity = odd[0]
+            else:
+                numbers = numbers.doubled()
         self.numbers = numbers
-        self.kind = numbers.field_type(np.int8)
-        self.num_spins = len(h)
+        self.kind = numbers.lane_type()
         self.lanes = 64 // self.kind.itemsize
         self.indptr = csr.indptr.astype(np.int64)
         self.indices = csr.indices.astype(np.int32)
         self.weights = numbers.convert(csr.data, self.kind)
-        self.biases = numbers.convert(h, self.kind)
+        self.biases = numbers.convert(h[0], self.kind)
+        sums = csr.sum(axis=1) / numbers.scale
+        self.row_sums = np.rint(sums).astype(np.int64) if numbers.whole else sums
 
     def replicas(self, rng: np.random.Generator, **options: Any) -> SparseReplicas:
         return SparseReplicas(self, rng, **options)
@@ -86,9 +115,10 @@ class DenseLayout:
     lanes = 4  # replicas that share one table of thresholds
 
     def __init__(self, h: NDArray[np.float64], J: Couplings, numbers: Numbers) -> None:
+        h = np.atleast_2d(h)
         self.numbers = numbers
-        self.kind = numbers.field_type(np.int32)
-        self.num_spins = len(h)
+        self.kind = numbers.row_type()
+        self.num_spins = h.shape[1]
         step = 64 // self.kind.itemsize
         self.width = -(-self.num_spins // step) * step
         dense = J.toarray() if isinstance(J, sparse.csr_array) else J
@@ -99,7 +129,7 @@ class DenseLayout:
         self.matrix = np.zeros((self.num_spins, self.width), narrow)
         self.matrix[:, : self.num_spins] = numbers.convert(dense, narrow)
         self.biases = np.full(self.width, -(2**30), self.kind)  # a pad that no move ever picks
-        self.biases[: self.num_spins] = numbers.convert(h, self.kind)
+        self.biases[: self.num_spins] = numbers.convert(h[0], self.kind)
 
     def replicas(self, rng: np.random.Generator, **options: Any) -> DenseReplicas:
         return DenseReplicas(self, rng, **options)
@@ -114,7 +144,7 @@ def choose_layout(h: NDArray[np.float64], J: Couplings, *, lanes_only: bool = Fa
     n = h.shape[1]
     numbers = Numbers.of(h, J)
     rows = n > SMALL and Ising(h[0], J).density > ROWS_ABOVE and n * n * 4 < DENSE_BYTES
-    return DenseLayout(h[0], J, numbers) if rows and not lanes_only else SparseLayout(h[0], J, numbers)
+    return DenseLayout(h, J, numbers) if rows and not lanes_only else SparseLayout(h, J, numbers)
 
 
 class _Replicas:
@@ -142,7 +172,7 @@ class _Replicas:
         rounding of the fields.
         """
         step = 2.0 if self.largest else self.rounding
-        ones = np.ones(16384 + 64, np.float32)
+        ones = np.ones(NUM_QUANTILES + 64, np.float32)
         for _ in range(most):
             if self._sweeps(ones, np.array([-step]), 1, self.in_turn) == 0:
                 break
@@ -172,12 +202,13 @@ class SparseReplicas(_Replicas):
         super().__init__(layout, rng, gibbs, shuffled)
         self.layout = layout
         shape = (layout.num_spins, layout.lanes)
-        if biases is None:
-            biases = np.broadcast_to(layout.biases[:, None], shape)
-        self.biases = biases
-        self.table = np.empty(16384 + 64, layout.kind)
+        own = layout.biases[:, None] if biases is None else biases
+        self.biases = np.broadcast_to(own, shape)
+        self.table = np.empty((2, NUM_QUANTILES + 64), layout.kind)
         self.spins = np.empty(shape, layout.kind)
-        self.fields = np.empty(shape, layout.kind)
+        self.halves = np.empty(shape, layout.kind)
+        together = layout.row_sums[:, None] + own
+        self.start = (together // 2 if layout.numbers.whole else together / 2).astype(layout.kind)
         self.set_states(random_states(rng, layout.lanes, layout.num_spins) if spins is None else spins)
 
     def set_states(self, states: NDArray[np.int8]) -> None:
@@ -188,8 +219,8 @@ class SparseReplicas(_Replicas):
     def refresh(self) -> None:
         """Fields from scratch."""
         layout = self.layout
-        self.fields[:] = self.biases
-        add_couplings(layout.indptr, layout.indices, layout.weights, self.spins, self.fields)
+        self.halves[:] = self.start
+        subtract_down(layout.indptr, layout.indices, layout.weights, self.spins, self.halves)
 
     def states(self) -> NDArray[np.int8]:
         """(lanes, n) int8."""
@@ -197,18 +228,19 @@ class SparseReplicas(_Replicas):
 
     def energies(self) -> NDArray[np.float64]:
         """(lanes,), in the problem's unit, without its offset."""
-        found = lane_energies(self.biases, self.spins, self.fields)
+        found = lane_energies(self.biases, self.layout.parity, self.spins, self.halves)
         return np.asarray(found) * self.scale
 
     def local_fields(self) -> NDArray[np.float64]:
         """(n, lanes) in the problem's unit."""
-        return self.fields.astype(np.float64) * self.scale
+        fields = 2 * self.halves.astype(np.float64) + self.layout.parity[:, None]
+        return np.asarray(fields * self.scale)
 
     def _sweeps(self, quantiles: Any, temperatures: Any, num_sweeps: int, order: Any) -> int:
         layout = self.layout
         flips = sparse_anneal(
-            layout.indptr, layout.indices, layout.weights, self.spins, self.fields, order, quantiles,
-            temperatures, num_sweeps, self.largest, self.table, self.state,
+            layout.indptr, layout.indices, layout.weights, layout.parity, self.spins, self.halves, order,
+            quantiles, temperatures, num_sweeps, self.largest, self.table, self.state,
         )  # fmt: skip
         if self.largest == 0:
             self.refresh()
@@ -234,7 +266,7 @@ class DenseReplicas(_Replicas):
         self.biases = np.tile(layout.biases, (layout.lanes, 1))
         if biases is not None:
             self.biases[:, : layout.num_spins] = biases
-        self.table = np.empty(16384 + 64, layout.kind)
+        self.table = np.empty(NUM_QUANTILES + 64, layout.kind)
         self.spins = np.ones(shape, layout.kind)
         self.fields = np.empty(shape, layout.kind)
         self.set_states(random_states(rng, layout.lanes, layout.num_spins) if spins is None else spins)

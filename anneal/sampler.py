@@ -123,7 +123,7 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
     @staticmethod
     def _check(num_reads: Any, time_limit: Any, target_energy: Any, num_threads: Any) -> None:
         for name, value in (("num_reads", num_reads), ("num_threads", num_threads)):
-            if value is not None and (value != int(value) or value < 1):
+            if value is not None and not (1 <= value < np.inf and value == int(value)):
                 raise InputError(f"{name} must be a positive integer, is {value}")
         if time_limit is not None and not 0 <= time_limit < np.inf:
             raise InputError(f"time_limit must be a number of seconds, is {time_limit}")
@@ -152,7 +152,7 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
         started, prepared, searched = times
         info = {
             **control.info,
-            "trace": control.trace,
+            "trace": _trace(control, float(energies.min())),
             "interrupted": control.interrupted,
             "timing": {
                 "preprocessing_ns": int(1e9 * (prepared - started)),
@@ -165,10 +165,16 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
         )
 
 
+def _trace(control: Control, best: float) -> list[tuple[float, float]]:
+    """The improvements down to the best that is returned; a state that was only passed does not count."""
+    reached = next((seconds for seconds, energy in control.trace if energy <= best), control.elapsed())
+    return [*((seconds, energy) for seconds, energy in control.trace if energy > best), (reached, best)]
+
+
 def generator(seed: int | np.random.Generator | None) -> np.random.Generator:
     """The generator of a seed; raises InputError for a negative or fractional one."""
     if seed is not None and not isinstance(seed, np.random.Generator):
-        if isinstance(seed, bool) or seed != int(seed) or not 0 <= seed < 2**32:
+        if isinstance(seed, bool) or not 0 <= seed < 2**32 or seed != int(seed):
             raise InputError(f"seed must be an integer in [0, 2**32), is {seed}")
         seed = int(seed)
     return np.random.default_rng(seed)

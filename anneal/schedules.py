@@ -66,8 +66,13 @@ class Schedule:
 
 def field_spread(ising: Ising) -> NDArray[np.float64]:
     """σ_i = (h_i² + Σ_j J_ij²)^½, the spread of each local field over random states, where it is not zero."""
-    squares = np.asarray((ising.J * ising.J).sum(axis=1)).ravel() + ising.h**2
-    return np.sqrt(squares[squares > 0])
+    sizes = [float(np.abs(array).max()) for array in (ising.h, ising.csr().data) if array.size]
+    largest = max(sizes, default=0.0)
+    if largest < 1e-290:
+        return np.empty(0)  # denormal numbers have no schedule: only the descent
+    h, J = ising.h / largest, ising.J / largest  # the squares would leave the range of floats
+    squares = np.asarray((J * J).sum(axis=1)).ravel() + h * h
+    return np.sqrt(squares[squares > 0]) * largest
 
 
 def closed_form(ising: Ising) -> Schedule:
@@ -176,7 +181,9 @@ def resolve(
 def _asked_for(
     beta_range: Sequence[float] | None, beta_schedule_type: str | None, beta_schedule: Any | None
 ) -> Schedule | None:
-    if beta_schedule is not None and beta_schedule_type in (None, "custom"):
+    if beta_schedule is not None:
+        if beta_schedule_type not in (None, "custom"):
+            raise InputError(f"a beta_schedule is 'custom', but beta_schedule_type is '{beta_schedule_type}'")
         return Schedule(_checked(beta_schedule), "custom")
     if beta_schedule_type == "custom":
         raise InputError("beta_schedule_type 'custom' needs a beta_schedule")

@@ -13,7 +13,19 @@ import numpy as np
 from anneal.kernels import vector
 from anneal.kernels.compile import inlined, kernel
 from anneal.kernels.random import OFFSET_SHIFT, next_word
-from anneal.kernels.sparse import fill_thresholds
+
+
+@inlined
+def fill_thresholds(quantiles, temperature, largest, table):  # type: ignore[no-untyped-def]
+    """table = −⌊T·E/2⌋ clipped to ±largest where ``largest`` > 0 (integers), −T·E/2 elsewhere."""
+    half = np.float32(0.5 * temperature)
+    top = np.float32(largest)
+    if largest > 0:
+        for k in range(table.size):
+            table[k] = -np.int32(max(-top, min(np.floor(half * quantiles[k]), top)))
+    else:
+        for k in range(table.size):
+            table[k] = -(half * quantiles[k])
 
 
 @inlined

@@ -25,7 +25,8 @@ from anneal.schedules import Schedule, resolve
 CHUNK_UPDATES = 2**23  # single-spin updates between two looks at the clock, a few milliseconds
 TABLE_VISITS = 4096  # spins visited on one table of thresholds: filling it costs about a tenth of that
 DESCENT = 4  # steps of sweeps that a descent takes, about
-LOOKS = 50  # times in an anneal that the best energy is looked up
+LOOKS = 50  # times in an anneal that the best energy is looked up, at least
+LOOK_SECONDS = 0.1  # between two looks, at most
 MIN_STEPS = 50  # temperatures in a short anneal of few spins, at least
 
 
@@ -66,6 +67,8 @@ class AnnealSampler(IsingSampler):
             raise InputError(
                 f"proposal_acceptance_criteria must be Metropolis or Gibbs, is {proposal_acceptance_criteria}"
             )
+        if num_sweeps_per_beta != int(num_sweeps_per_beta) or num_sweeps_per_beta < 1:
+            raise InputError(f"num_sweeps_per_beta must be a positive integer, is {num_sweeps_per_beta}")
         if num_sweeps is None and beta_schedule is not None:
             num_sweeps = len(beta_schedule) * num_sweeps_per_beta
         if num_sweeps is not None and num_sweeps < 0:
@@ -78,6 +81,8 @@ class AnnealSampler(IsingSampler):
             beta_schedule_type=beta_schedule_type, beta_schedule=beta_schedule,
         )  # fmt: skip
         reads = num_reads or layout.lanes
+        exactly = num_sweeps_per_beta > 1 or beta_schedule is not None
+        each = num_sweeps_per_beta if exactly else None
         states = Reads(h, layout, reads, initial)
         groups = states.groups(rng)
         seconds = control.remaining() * min(num_threads, len(groups)) / len(groups)
@@ -86,7 +91,10 @@ class AnnealSampler(IsingSampler):
             replicas = group.replicas(
                 gibbs=proposal_acceptance_criteria == "Gibbs", shuffled=randomize_order
             )
-            anneal(replicas, schedule, control, num_sweeps=num_sweeps, seconds=seconds)
+            anneal(
+                replicas, schedule, control, num_sweeps=num_sweeps, seconds=seconds, sweeps_each=each,
+                num_reads=len(group.members),
+            )  # fmt: skip
             return replicas.states()
 
         return states.gather(groups, in_threads(work, groups, num_threads))
@@ -156,17 +164,23 @@ def anneal(
     *,
     num_sweeps: int | None,
     seconds: float = math.inf,
+    sweeps_each: int | None = None,
+    num_reads: int | None = None,
 ) -> None:
     """Take the replicas through the schedule: in ``num_sweeps`` sweeps, or in so many seconds by the clock.
 
-    An automatic schedule, or one that was cut short, ends with a descent.
+    An automatic schedule, or one that was cut short, ends with a descent. sweeps_each: sweeps at one temperature
+    (default as many as make it fast). Energies are told of the first ``num_reads`` replicas, those that are kept.
     """
     layout = replicas.layout
-    each = max(1, TABLE_VISITS // layout.num_spins)
-    if num_sweeps is not None:
+    if num_sweeps == 0:
+        control.improve(float(replicas.energies()[:num_reads].min()))
+        return
+    each = sweeps_each or max(1, TABLE_VISITS // layout.num_spins)
+    if num_sweeps is not None and sweeps_each is None:
         each = max(1, min(each, num_sweeps // MIN_STEPS))
     steps = max(1, CHUNK_UPDATES // (layout.num_spins * layout.lanes * each))
-    began = control.elapsed()
+    began = looked = control.elapsed()
     done, pace = 0.0, 0.0
     while done < 1.0 and not control.stop():
         before = control.elapsed()
@@ -174,7 +188,7 @@ def anneal(
             ahead = min(1.0, done + pace)
         else:
             steps = max(1, min(steps, math.ceil((1.0 - done) * num_sweeps / each)))
-            ahead = min(1.0, done + steps * each / max(1, num_sweeps))
+            ahead = min(1.0, done + steps * each / num_sweeps)
         marks = done + (ahead - done) * (np.arange(steps) + 0.5) / steps
         replicas.anneal(schedule.temperatures(marks), each)
         if num_sweeps is None:
@@ -182,10 +196,11 @@ def anneal(
             left = seconds - DESCENT * spent / steps  # time for the descent is kept back
             ahead = (control.elapsed() - began) / left if left > 0 else 1.0
             pace = ahead - done
-        if int(LOOKS * ahead) > int(LOOKS * done):
-            control.improve(float(replicas.energies().min()))
+        if int(LOOKS * ahead) > int(LOOKS * done) or control.elapsed() > looked + LOOK_SECONDS:
+            looked = control.elapsed()
+            control.improve(float(replicas.energies()[:num_reads].min()))
         done = min(1.0, ahead)
         control.done = max(control.done, done)
     if schedule.automatic or done < 1.0:
         replicas.descend(control)
-    control.improve(float(replicas.energies().min()))
+    control.improve(float(replicas.energies()[:num_reads].min()))

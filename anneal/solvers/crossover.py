@@ -59,7 +59,7 @@ class CrossoverSampler(IsingSampler):
         reads = num_reads or 1
         found = []
         for linear in h:
-            layout = SparseLayout(linear, J, Numbers.of(linear[None], J))
+            layout = SparseLayout(linear[None], J, Numbers.of(linear[None], J))
             schedule = resolve(
                 Ising(linear, J), layout, control, rng, num_sweeps=num_sweeps, beta_range=beta_range,
                 beta_schedule_type=beta_schedule_type,
@@ -125,7 +125,7 @@ class Population:
             best = own.start + int(np.argmin(energies[own]))
             self.elites[deme] = states[best]
             self.energies[deme] = energies[best]
-            self._absorb(deme, states[own])
+            self._absorb(deme, states[own], energies[own])
 
     def _fits(self, num_sweeps: int, seconds: float) -> bool:
         """Whether that many sweeps fit in so much time, by trying one at the hot end."""
@@ -148,21 +148,29 @@ class Population:
         self.replicas.set_states(np.repeat(self.elites, self.deme_size, axis=0))
         again = self.schedule.tail(self.rng.uniform(*REHEAT))
         anneal(self.replicas, again, self.control, num_sweeps=num_sweeps)
-        states = self.replicas.states()
+        states, energies = self.replicas.states(), self.replicas.energies()
         for deme in range(len(self.elites)):
-            self._absorb(deme, states[deme * self.deme_size : (deme + 1) * self.deme_size])
+            own = slice(deme * self.deme_size, (deme + 1) * self.deme_size)
+            self._absorb(deme, states[own], energies[own])
 
     def _migrate(self) -> None:
         """The worse of two elites becomes their crossover."""
         a, b = self.rng.permutation(len(self.elites))[:2]
         worse, better = (a, b) if self.energies[a] > self.energies[b] else (b, a)
         child = self.elites[better].copy()
-        partner = self.elites[worse][None].copy()
+        partner, energies = self.elites[worse][None].copy(), self.energies[[worse]]
         self.elites[worse], self.energies[worse] = child, self.energies[better]
-        self._absorb(worse, partner)
+        self._absorb(worse, partner, energies)
 
-    def _absorb(self, deme: int, states: NDArray[np.int8]) -> None:
+    def _absorb(
+        self, deme: int, states: NDArray[np.int8], energies: NDArray[np.float64]
+    ) -> None:
+        """The best of all becomes the elite, whether or not there is time for the others' components."""
         layout = self.layout
+        best = int(np.argmin(energies))
+        if energies[best] < self.energies[deme]:
+            self.elites[deme], states[best] = states[best].copy(), self.elites[deme].copy()
+            self.energies[deme] = energies[best]
         for state in states:
             if self.control.remaining() <= 0:
                 break

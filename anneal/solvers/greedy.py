@@ -44,7 +44,7 @@ class GreedySampler(IsingSampler):
             replicas = group.replicas()
             if group is groups[0] or not control.stop():
                 replicas.descend()
-            control.improve(float(replicas.energies().min()))
+            control.improve(float(replicas.energies()[: len(group.members)].min()))
             return replicas.states()
 
         return reads.gather(groups, in_threads(work, groups, num_threads))

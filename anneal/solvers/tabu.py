@@ -77,7 +77,7 @@ class TabuSampler(IsingSampler):
                     if sweeps is None and not math.isfinite(seconds):
                         sweeps = 200
                     anneal(replicas, schedule, control, num_sweeps=sweeps, seconds=seconds * ANNEAL_SHARE)
-                    starts = replicas.states()
+                    starts = replicas.states()[np.argsort(replicas.energies(), kind="stable")]
                 pool.fill(starts, ends)
                 pool.improve(num_restarts, ends)
 
@@ -105,7 +105,7 @@ class Graph:
             none = np.empty(0, np.int32)
             arrays = (layout.matrix, np.zeros(1, np.int64), none, np.empty(0, layout.kind))
             return cls(arrays, layout.biases, n, numbers.scale)
-        kind = numbers.field_type(np.int32)
+        kind = numbers.row_type()
         step = 64 // kind.itemsize
         biases = np.full(-(-n // step) * step, -(2**30), kind)
         biases[:n] = layout.biases

@@ -15,11 +15,11 @@ Spins = NDArray[np.int8]
 
 # Numbers that force a field type: the bound on the local fields, not their size, decides.
 FORCED = {
-    "int8": Numbers(1.0, True, 100.0, 1.0),
-    "int16": Numbers(1.0, True, 1000.0, 1.0),
-    "int32": Numbers(1.0, True, 100000.0, 1.0),
-    "float32": Numbers(1.0, False, 50.0, 1.0),
-    "float64": Numbers(1.0, False, 50.0, 1e-9),
+    "int8": Numbers(1.0, True, 100.0, 3.0, 1.0),
+    "int16": Numbers(1.0, True, 1000.0, 3.0, 1.0),
+    "int32": Numbers(1.0, True, 100000.0, 3.0, 1.0),
+    "float32": Numbers(1.0, False, 50.0, 3.0, 1.0),
+    "float64": Numbers(1.0, False, 50.0, 3.0, 1e-9),
 }
 SPARSE_KINDS = list(FORCED)
 DENSE_KINDS = ["int32", "float32", "float64"]
