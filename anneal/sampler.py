@@ -96,6 +96,7 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
         control = Control(
             time_limit=time_limit, target_energy=target_energy, offset=ising.offset, started=started
         )
+        ising.energies(np.ones((1, ising.num_spins)))  # its kernel is loaded by now, not at the end
         initial = self._initial(bqm, initial_states, initial_states_generator, num_reads, rng)
         if initial is not None:
             num_reads = len(initial)
