@@ -40,7 +40,7 @@ lint: $(INSTALLED) ## format, lint and types
 	$(BIN)/mypy
 
 bench: $(INSTALLED) ## measure the solvers; rows that exist are kept, tables in docs/results/core
-	$(BIN)/qbnn bench --suite core --out docs/results/core
+	$(BIN)/qbnn bench --suite core --rates --out docs/results/core
 
 docs: $(INSTALLED) ## build the documentation in docs/_build/html
 	rm -rf docs/api

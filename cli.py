@@ -262,6 +262,7 @@ def bench(
     against: Annotated[
         str | None, typer.Option(help="Solver to compare with. (neal, where it is among them)")
     ] = None,
+    rates: Annotated[bool, typer.Option(help="Also measure how fast the kernels are.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Run instances × solvers × seeds × budgets at equal time.
@@ -282,6 +283,7 @@ def bench(
         against=against or ("neal" if "neal" in chosen else None),
         quiet=quiet,
         command=shlex.join(["qbnn", *sys.argv[1:]]),
+        with_rates=rates,
     )
 
 

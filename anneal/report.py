@@ -98,13 +98,29 @@ def failures(records: Iterable[Record]) -> Table:
     return Table("failures", _FAILURES, rows)
 
 
+def rates_table(records: Iterable[Record]) -> Table:
+    """Return one row per kernel and instance whose speed was measured."""
+    rows = [
+        {
+            "kernel": record.task.spec["kernel"],
+            "instance": record.task.spec["instance"]["name"],
+            "rate": record.result["rate"],
+            "unit": record.result["unit"],
+        }
+        for record in records
+        if record.task.job == "rate"
+    ]
+    columns = [column("kernel"), column("instance"), column("rate", show=show_number), column("unit")]
+    return Table("rates", columns, rows)
+
+
 def report(records: Sequence[Record], *, against: str | None = None) -> list[Table]:
     """Return every table that has rows, the summary first."""
     tables = [summarise(records)]
     if against is not None:
         duels = head_to_head(records, against=against)
         tables += [tally(duels), duels]
-    return [table for table in [*tables, failures(records)] if table.rows]
+    return [table for table in [*tables, rates_table(records), failures(records)] if table.rows]
 
 
 Groups = dict[tuple[str, float, str], list[Record]]

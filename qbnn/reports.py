@@ -12,6 +12,7 @@ from anneal.errors import InputError
 from anneal.files import Pathlike, write_bytes, write_text
 from anneal.peers import check_name
 from anneal.plots import comparison, performance_profile
+from anneal.rates import run_rates
 from anneal.records import Record, RecordFile
 from anneal.report import grouped, report, summarise
 from anneal.suites import Instance, select
@@ -72,6 +73,7 @@ def run(
     against: str | None,
     quiet: bool,
     command: str,
+    with_rates: bool = False,
 ) -> None:
     """Run a benchmark into ``out``, write its report there and print its tables.
 
@@ -100,6 +102,9 @@ def run(
     except KeyboardInterrupt:
         say(f"the rows so far are in {file}; the same command goes on from there")
         raise
+    if with_rates:
+        with progress_bar("kernels", quiet=quiet) as show:
+            rows += run_rates(RecordFile(file), progress=show)
     against = _label(rows, against)
     if file != out:
         write_report(rows, out, title=out.name, against=against, command=command)
@@ -112,7 +117,7 @@ def print_results(rows: Sequence[Record], *, against: str | None = None) -> None
     """Print what fits on a screen: a line for each instance and solver, the tally, failures."""
     print_table(results(rows), title=False)
     for table in report(rows, against=against):
-        if table.name in ("tally", "failures"):
+        if table.name in ("tally", "rates", "failures"):
             print_table(table)
 
 
@@ -207,7 +212,7 @@ def read_rows(paths: Iterable[Pathlike]) -> list[Record]:
     """
     files = [rows_file(path) for path in paths]
     rows = {row.task.id: row for file in files for row in RecordFile(file).read()}
-    found = [row for row in rows.values() if row.task.job == "bench"]
+    found = [row for row in rows.values() if row.task.job in ("bench", "rate")]
     if not found:
         raise InputError("no benchmark rows", path=files[0])
     return found
