@@ -14,7 +14,7 @@ from anneal.ising import Ising, integer_scale
 from anneal.problems import PROBLEMS, get_problem
 from anneal.schedules import automatic_betas
 from anneal.solvers import SOLVERS, get_solver
-from anneal.solvers.auto import choose
+from anneal.solvers.auto import plan
 from anneal.suites import SUITES
 from anneal.tables import Column, Table, column
 from qbnn.solve import Loaded
@@ -29,7 +29,7 @@ def facts(loaded: Loaded) -> dict[str, Any]:
     ising = Ising.from_bqm(loaded.bqm)
     csr = ising.csr()
     degrees = np.diff(csr.indptr)
-    solver, reason = choose(ising)
+    reduction, solver, reason = plan(ising)
     own = loaded.problem.describe()
     return {
         "file": str(loaded.path),
@@ -49,6 +49,7 @@ def facts(loaded: Loaded) -> dict[str, Any]:
         "solver": solver,
         "reason": reason,
         # The first and the last of two sweeps.
+        "presolve_leaves": reduction.ising.num_spins,
         "beta_range": [float(beta) for beta in automatic_betas(ising, 2)],
     }
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from anneal.control import Control
 from anneal.ising import Couplings, Ising
-from anneal.presolve import reduce
+from anneal.presolve import Reduction, reduce
 from anneal.replicas import ROWS_ABOVE
 from anneal.sampler import IsingSampler
 from anneal.solvers import get_solver
@@ -27,6 +27,12 @@ def choose(ising: Ising) -> tuple[str, str]:
     if ising.density > ROWS_ABOVE:
         return "tabu", f"density {ising.density:.1%}: tabu search after a short anneal leads on dense problems"
     return "crossover", f"density {ising.density:.2%}: annealed replicas recombine well on sparse problems"
+
+
+def plan(ising: Ising) -> tuple[Reduction, str, str]:
+    """What presolve leaves of a problem, the solver for that, and why."""
+    reduction = reduce(ising)
+    return reduction, *choose(reduction.ising)
 
 
 class AutoSampler(IsingSampler):
@@ -63,9 +69,8 @@ def _solve(
     ising: Ising, initial: NDArray[np.int8] | None, common: dict[str, Any], options: dict[str, Any]
 ) -> NDArray[np.int8]:
     control: Control = common["control"]
-    reduction = reduce(ising)
+    reduction, name, reason = plan(ising)
     small = reduction.ising
-    name, reason = choose(small)
     control.info.update(solver=name, reason=reason, presolved=small.num_spins)
     reads = common["num_reads"] or 1
     if small.num_spins == 0:
