@@ -14,6 +14,7 @@ from anneal.errors import InputError
 from anneal.kernels.energy import sparse_energies
 
 Couplings = sparse.csr_array | NDArray[np.float64]
+LARGEST_TOTAL = 1e300  # beyond this, sums on the way to an energy overflow
 DENSE_ABOVE = 0.25  # stored as a matrix where more of the pairs than this are coupled
 
 
@@ -59,7 +60,9 @@ class Ising:
         h = np.ascontiguousarray(h, dtype=np.float64)
         J = sparse.csr_array(J, dtype=np.float64) if sparse.issparse(J) else np.array(J, np.float64)
         if h.ndim != 1 or J.shape != (len(h), len(h)):
-            raise InputError(f"h must have shape (n,) and J (n, n), but have {h.shape} and {J.shape}")
+            raise InputError(
+                f"h must have shape (n,) and J (n, n), but have {h.shape} and {J.shape}"
+            )
         _refuse_not_finite(h, J.data if sparse.issparse(J) else J, np.array(offset))
         if abs(J - J.T).max() > 0 if len(h) else False:
             raise InputError("J must be symmetric: the energy is h·s + ½ sᵀJs")
@@ -99,7 +102,8 @@ class Ising:
         Raises InputError where a bias is NaN or infinite.
         """
         linear, (row, column, value), offset, _ = bqm.to_numpy_vectors(
-            bqm.variables, return_labels=True  # without an order, dimod sorts the labels
+            bqm.variables,
+            return_labels=True,  # without an order, dimod sorts the labels
         )
         linear = np.asarray(linear, dtype=np.float64)
         value = np.asarray(value, dtype=np.float64)
@@ -136,7 +140,9 @@ class Ising:
         """The one evaluator: energies of samples (reads, n) of ±1, in float64, exact for integers below 2⁵³."""
         states = np.ascontiguousarray(np.atleast_2d(samples), dtype=np.int8)
         if states.shape[1] != self.num_spins:
-            raise InputError(f"samples must have shape (reads, {self.num_spins}), have {states.shape}")
+            raise InputError(
+                f"samples must have shape (reads, {self.num_spins}), have {states.shape}"
+            )
         found = [self._energies(states[k : k + 64]) for k in range(0, len(states), 64)]
         return np.concatenate([np.empty(0), *found]) + self.offset
 
@@ -185,3 +191,7 @@ def _refuse_not_finite(*arrays: NDArray[np.float64]) -> None:
     for array in arrays:
         if not np.isfinite(array).all():
             raise InputError("a coefficient is NaN or infinite")
+        with np.errstate(over="ignore"):
+            total = np.abs(array).sum()
+        if total > LARGEST_TOTAL:
+            raise InputError(f"the coefficients add up to more than {LARGEST_TOTAL:.0e}")

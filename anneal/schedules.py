@@ -19,7 +19,9 @@ from anneal.replicas import Layout, choose_layout
 Shape = Literal["linear", "geometric", "custom", "cooling", "measured"]
 HOT_ENTROPY = 0.65  # the anneal starts where the spins keep this share of their entropy
 COLD_ENTROPY = 0.004  # and ends where all but this share is frozen
-PACE = 0.75  # the schedule is uniform in entropy to this power: 1 hurries the cold part, ½ the hot one
+PACE = (
+    0.75  # the schedule is uniform in entropy to this power: 1 hurries the cold part, ½ the hot one
+)
 STEPS_PER_E_FOLD = 6  # temperatures of the pilot
 PILOT_SHARE = 0.05  # of the time limit
 PILOT_SWEEPS = 100  # an anneal of fewer sweeps gets no pilot: it would cost more than the anneal
@@ -119,10 +121,12 @@ def measured(
     return Schedule(tuple(betas.tolist()), "measured", automatic=True)
 
 
-def entropies(temperatures: NDArray[np.float64], energies: NDArray[np.float64]) -> NDArray[np.float64]:
+def entropies(
+    temperatures: NDArray[np.float64], energies: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Entropy above the coldest temperature, S = Σ ΔE/T, for falling temperatures; never rising."""
     falling = np.minimum.accumulate(energies)
-    middle = np.sqrt(temperatures[:-1] * temperatures[1:])
+    middle = np.sqrt(temperatures[:-1]) * np.sqrt(temperatures[1:])
     steps = (falling[:-1] - falling[1:]) / middle
     return np.concatenate([np.cumsum(steps[::-1])[::-1], [0.0]])
 
@@ -161,8 +165,12 @@ def resolve(
 ) -> Schedule:
     """The schedule that neal's keywords ask for; the automatic one where they ask for none.
 
-    Raises InputError for betas that are negative, not finite or missing.
+    Raises InputError for betas that are negative, not finite or missing, and for a negative num_sweeps.
     """
+    if num_sweeps is not None and not (
+        0 <= num_sweeps < math.inf and num_sweeps == int(num_sweeps)
+    ):
+        raise InputError(f"num_sweeps must be an integer and not negative, is {num_sweeps}")
     schedule = _asked_for(beta_range, beta_schedule_type, beta_schedule)
     if schedule is None:
         short = num_sweeps is not None and num_sweeps < PILOT_SWEEPS
@@ -183,7 +191,9 @@ def _asked_for(
 ) -> Schedule | None:
     if beta_schedule is not None:
         if beta_schedule_type not in (None, "custom"):
-            raise InputError(f"a beta_schedule is 'custom', but beta_schedule_type is '{beta_schedule_type}'")
+            raise InputError(
+                f"a beta_schedule is 'custom', but beta_schedule_type is '{beta_schedule_type}'"
+            )
         return Schedule(_checked(beta_schedule), "custom")
     if beta_schedule_type == "custom":
         raise InputError("beta_schedule_type 'custom' needs a beta_schedule")

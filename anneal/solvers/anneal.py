@@ -23,7 +23,9 @@ from anneal.sampler import IsingSampler, in_threads
 from anneal.schedules import Schedule, resolve
 
 CHUNK_UPDATES = 2**23  # single-spin updates between two looks at the clock, a few milliseconds
-TABLE_VISITS = 4096  # spins visited on one table of thresholds: filling it costs about a tenth of that
+TABLE_VISITS = (
+    4096  # spins visited on one table of thresholds: filling it costs about a tenth of that
+)
 DESCENT = 4  # steps of sweeps that a descent takes, about
 LOOKS = 50  # times in an anneal that the best energy is looked up, at least
 LOOK_SECONDS = 0.1  # between two looks, at most
@@ -68,11 +70,11 @@ class AnnealSampler(IsingSampler):
                 f"proposal_acceptance_criteria must be Metropolis or Gibbs, is {proposal_acceptance_criteria}"
             )
         if num_sweeps_per_beta != int(num_sweeps_per_beta) or num_sweeps_per_beta < 1:
-            raise InputError(f"num_sweeps_per_beta must be a positive integer, is {num_sweeps_per_beta}")
+            raise InputError(
+                f"num_sweeps_per_beta must be a positive integer, is {num_sweeps_per_beta}"
+            )
         if num_sweeps is None and beta_schedule is not None:
             num_sweeps = len(beta_schedule) * num_sweeps_per_beta
-        if num_sweeps is not None and num_sweeps < 0:
-            raise InputError(f"num_sweeps must not be negative, is {num_sweeps}")
         if num_sweeps is None and control.time_limit is None:
             num_sweeps = 1000
         layout = choose_layout(h, J, lanes_only=randomize_order)
@@ -103,9 +105,7 @@ class AnnealSampler(IsingSampler):
 class Group:
     """The (problem, read) pairs that one set of replicas works on."""
 
-    def __init__(
-        self, reads: Reads, members: NDArray[np.int64], rng: np.random.Generator
-    ) -> None:
+    def __init__(self, reads: Reads, members: NDArray[np.int64], rng: np.random.Generator) -> None:
         self.reads = reads
         self.members = members
         self.rng = rng
