@@ -48,8 +48,8 @@ def facts(loaded: Loaded) -> dict[str, Any]:
         "integer_scale": integer_scale(ising.h, csr.data),
         "solver": solver,
         "reason": reason,
-        # The first and the last of two sweeps.
         "presolve_leaves": reduction.ising.num_spins,
+        # The first and the last of two sweeps.
         "beta_range": [float(beta) for beta in automatic_betas(ising, 2)],
     }
 
