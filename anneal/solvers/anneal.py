@@ -29,6 +29,9 @@ TABLE_VISITS = (
 DESCENT = 4  # steps of sweeps that a descent takes, about
 LOOKS = 50  # times in an anneal that the best energy is looked up, at least
 LOOK_SECONDS = 0.1  # between two looks, at most
+UNIT = 1000  # sweeps of the shortest restart
+FEW_UNITS = 8  # of time for restarts; less goes to one anneal
+LEAST = 100  # sweeps worth another start
 MIN_STEPS = 50  # temperatures in a short anneal of few spins, at least
 
 
@@ -36,7 +39,8 @@ class AnnealSampler(IsingSampler):
     """Simulated annealing: replica lanes on sparse problems, row scans on dense ones.
 
     num_reads: replicas, each a sample (default one row of lanes: 8 to 64 as the coefficients allow).
-    num_sweeps: default 1000, or with a ``time_limit`` as many as fit, the temperature following the clock.
+    num_sweeps: default 1000, or with a ``time_limit`` as many as fit: one anneal that follows the clock where they are
+    few, restarts of growing lengths where they are many.
     beta_range, beta_schedule_type, beta_schedule, num_sweeps_per_beta: as neal's; by default an automatic range,
     linear in temperature, and a final descent to local minima. proposal_acceptance_criteria: "Metropolis" or
     "Gibbs". randomize_order: visit random spins.
@@ -93,8 +97,10 @@ class AnnealSampler(IsingSampler):
             replicas = group.replicas(
                 gibbs=proposal_acceptance_criteria == "Gibbs", shuffled=randomize_order
             )
+            if num_sweeps is None:
+                return restarts(replicas, schedule, control, seconds, len(group.members))
             anneal(
-                replicas, schedule, control, num_sweeps=num_sweeps, seconds=seconds, sweeps_each=each,
+                replicas, schedule, control, num_sweeps=num_sweeps, sweeps_each=each,
                 num_reads=len(group.members),
             )  # fmt: skip
             return replicas.states()
@@ -155,6 +161,57 @@ class Reads:
         n = self.h.shape[1]
         found = np.concatenate([s[: len(g.members)] for g, s in zip(groups, states, strict=True)])
         return found.reshape(len(self.h), self.num_reads, n)
+
+
+def restarts(
+    replicas: SparseReplicas | DenseReplicas,
+    schedule: Schedule,
+    control: Control,
+    seconds: float,
+    num_reads: int,
+) -> NDArray[np.int8]:
+    """Anneal again and again for so many seconds; the best state of each replica.
+
+    The lengths follow Luby's sequence (1, 1, 2, 1, 1, 2, 4, …) in units of UNIT sweeps, which is within a logarithm of
+    the best fixed length, whichever that is (Luby, Sinclair & Zuckerman 1993). Where time is short for a few units, all of
+    it goes to one anneal.
+    """
+    until = control.elapsed() + seconds
+    replicas.anneal(schedule.temperatures(np.zeros(1)))
+    pace = max(1e-9, control.elapsed() + seconds - until)
+    best, energies = replicas.states(), replicas.energies()
+    attempt = 0
+    while attempt == 0 or (until - control.elapsed() > LEAST * pace and not control.stop()):
+        if attempt:
+            replicas.set_states(random_states(replicas.rng, *best.shape))
+        attempt += 1
+        left = until - control.elapsed()
+        num_sweeps = UNIT * luby(attempt)
+        whole = left > FEW_UNITS * UNIT * pace if attempt == 1 else left > num_sweeps * pace
+        before = control.elapsed()
+        anneal(
+            replicas, schedule, control, num_sweeps=num_sweeps if whole else None, seconds=left,
+            num_reads=num_reads,
+        )  # fmt: skip
+        if whole:
+            pace = (control.elapsed() - before) / num_sweeps
+        found = replicas.energies()
+        better = (found < energies) | (attempt == 1)
+        best[better], energies[better] = replicas.states()[better], found[better]
+        control.done = min(1.0, 1 - (until - control.elapsed()) / max(seconds, 1e-9))
+    return best
+
+
+def luby(number: int) -> int:
+    """The term of Luby's sequence, counted from 1.
+
+    >>> [luby(number) for number in range(1, 16)]
+    [1, 1, 2, 1, 1, 2, 4, 1, 1, 2, 1, 1, 2, 4, 8]
+    """
+    size = number.bit_length()
+    if number == 2**size - 1:
+        return int(2 ** (size - 1))
+    return luby(number - 2 ** (size - 1) + 1)
 
 
 def anneal(
