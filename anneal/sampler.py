@@ -117,9 +117,10 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
     def _known(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """What search() takes of the caller's keywords; the unknown ones are warned about, as dimod asks."""
         taken = inspect.signature(self.search).parameters
-        for name in set(parameters) - {*self.parameters, "initial"}:
+        known = {*self.parameters, "initial"}
+        for name in set(parameters) - known:
             warnings.warn(f"unknown parameter '{name}' is ignored", SamplerUnknownArgWarning, stacklevel=3)
-        return {k: v for k, v in parameters.items() if k in taken and v is not None}
+        return {k: v for k, v in parameters.items() if k in taken and k in known and v is not None}
 
     @staticmethod
     def _check(num_reads: Any, time_limit: Any, target_energy: Any, num_threads: Any) -> None:
@@ -203,10 +204,9 @@ def _run(
     """Run ``work`` in a thread of its own while this one answers Ctrl-C and calls back."""
     with ThreadPoolExecutor(1) as pool:
         future: Future[NDArray[np.int8]] = pool.submit(work)
-        poll = POLL_SECONDS if progress or interrupt_function else None
         while not future.done():
             try:
-                wait([future], timeout=poll)
+                wait([future], timeout=POLL_SECONDS)  # a lock without timeout may not hear Ctrl-C
                 if interrupt_function is not None and interrupt_function():
                     control.interrupt()
                 if progress is not None:

@@ -238,14 +238,15 @@ def anneal(
         each = max(1, min(each, num_sweeps // MIN_STEPS))
     steps = max(1, CHUNK_UPDATES // (layout.num_spins * layout.lanes * each))
     began = looked = control.elapsed()
-    done, pace = 0.0, 0.0
+    done, pace, made = 0.0, 0.0, 0
     while done < 1.0 and not control.stop():
         before = control.elapsed()
         if num_sweeps is None:
             ahead = min(1.0, done + pace)
         else:
-            steps = max(1, min(steps, math.ceil((1.0 - done) * num_sweeps / each)))
-            ahead = min(1.0, done + steps * each / num_sweeps)
+            steps = min(steps, -((made - num_sweeps) // each))
+            made += steps * each
+            ahead = min(1.0, made / num_sweeps)
         marks = done + (ahead - done) * (np.arange(steps) + 0.5) / steps
         replicas.anneal(schedule.temperatures(marks), each)
         if num_sweeps is None:

@@ -58,8 +58,12 @@ class AutoSampler(IsingSampler):
         num_sweeps: int | None = None,
         beta_range: Any = None,
         beta_schedule_type: str | None = None,
+        beta_schedule: Any = None,
     ) -> NDArray[np.int8]:
-        given = {"num_sweeps": num_sweeps, "beta_range": beta_range, "beta_schedule_type": beta_schedule_type}
+        given = {
+            "num_sweeps": num_sweeps, "beta_range": beta_range, "beta_schedule_type": beta_schedule_type,
+            "beta_schedule": beta_schedule,
+        }  # fmt: skip
         options = {key: value for key, value in given.items() if value is not None}
         common = {"control": control, "rng": rng, "num_reads": num_reads, "num_threads": num_threads}
         return np.stack([_solve(Ising(linear, J), initial, common, options) for linear in h])

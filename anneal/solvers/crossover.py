@@ -55,6 +55,7 @@ class CrossoverSampler(IsingSampler):
         num_populations: int | None = None,
         beta_range: Any = None,
         beta_schedule_type: str | None = None,
+        beta_schedule: Any = None,
     ) -> NDArray[np.int8]:
         reads = num_reads or 1
         found = []
@@ -62,7 +63,7 @@ class CrossoverSampler(IsingSampler):
             layout = SparseLayout(linear[None], J, Numbers.of(linear[None], J))
             schedule = resolve(
                 Ising(linear, J), layout, control, rng, num_sweeps=num_sweeps, beta_range=beta_range,
-                beta_schedule_type=beta_schedule_type,
+                beta_schedule_type=beta_schedule_type, beta_schedule=beta_schedule,
             )  # fmt: skip
             count = num_populations or (num_threads if control.time_limit is not None else 1)
             count = max(count, -(-reads // demes_of(layout)))

@@ -52,6 +52,7 @@ class TabuSampler(IsingSampler):
         num_populations: int | None = None,
         beta_range: Any = None,
         beta_schedule_type: str | None = None,
+        beta_schedule: Any = None,
     ) -> NDArray[np.int8]:
         reads = num_reads or 1
         size = max(POOL, reads)
@@ -61,7 +62,7 @@ class TabuSampler(IsingSampler):
             layout = choose_layout(linear, J)
             schedule = resolve(
                 ising, layout, control, rng, num_sweeps=num_sweeps, beta_range=beta_range,
-                beta_schedule_type=beta_schedule_type,
+                beta_schedule_type=beta_schedule_type, beta_schedule=beta_schedule,
             )  # fmt: skip
             graph = Graph.of(layout, J)
             count = num_populations or (num_threads if control.time_limit is not None else 1)
