@@ -15,15 +15,17 @@ from anneal.errors import InputError
 from anneal.ising import Ising, integer_scale
 
 labels = st.one_of(
-    st.integers(-5, 100), st.text("zyxab", max_size=3), st.tuples(st.integers(-3, 3), st.text("ba", max_size=2))
-)  # fmt: skip
+    st.integers(-5, 100),
+    st.text("zyxab", max_size=3),
+    st.tuples(st.integers(-3, 3), st.text("ba", max_size=2)),
+)
 quarters = st.integers(-4000, 4000).map(lambda k: k / 4)
 small_floats = st.floats(-1e6, 1e6, allow_subnormal=False)
 
 
 @st.composite
 def bqms(draw: Any, biases: Any = quarters, most: int = 9) -> dimod.BinaryQuadraticModel:
-    """Models with labels of mixed types in no order, dense and sparse, of both types and all classes."""
+    """Models with labels of mixed types in no order, dense and sparse, of both vartypes."""
     names = draw(st.lists(labels, unique=True, max_size=most))
     model = draw(st.sampled_from([dimod.BinaryQuadraticModel, dimod.DictBQM]))(
         draw(st.sampled_from(["SPIN", "BINARY"]))
@@ -97,9 +99,13 @@ def test_gauge_vartype_and_powers_of_two_change_no_energy(
     assert (Ising.from_bqm(other).energies(spins) == energies * 2.0**power).all()
 
 
-@pytest.mark.parametrize("names", [[3, 1, 2], ["b", "c", "a"], [(2, 1), (0, 5), (1, 0)], [2, "b", (1,)]])
+@pytest.mark.parametrize(
+    "names", [[3, 1, 2], ["b", "c", "a"], [(2, 1), (0, 5), (1, 0)], [2, "b", (1,)]]
+)
 def test_labels_out_of_order_keep_their_places(names: list[Any]) -> None:
-    model = dimod.BinaryQuadraticModel({names[0]: 1.0, names[1]: 2.0, names[2]: 4.0}, {}, 0.0, "SPIN")
+    model = dimod.BinaryQuadraticModel(
+        {names[0]: 1.0, names[1]: 2.0, names[2]: 4.0}, {}, 0.0, "SPIN"
+    )
     model.add_quadratic(names[2], names[0], 8.0)
     ising = Ising.from_bqm(model)
     assert ising.h.tolist() == [1, 2, 4]
@@ -152,7 +158,12 @@ def test_shapes_and_symmetry_are_checked(h: Any, J: Any) -> None:
 
 def test_small_and_empty_ones() -> None:
     empty = Ising.from_bqm(dimod.BinaryQuadraticModel({}, {}, 1.5, "BINARY"))
-    assert (empty.num_spins, empty.num_couplings, empty.density, empty.largest_field()) == (0, 0, 0, 0)
+    assert (empty.num_spins, empty.num_couplings, empty.density, empty.largest_field()) == (
+        0,
+        0,
+        0,
+        0,
+    )
     assert empty.energies(np.empty((3, 0))).tolist() == [1.5] * 3
     one = Ising.from_bqm(dimod.BinaryQuadraticModel({"x": -2.0}, {}, 0.5, "BINARY"))
     assert one.energies([[-1], [1]]).tolist() == [0.5, -1.5]

@@ -1,4 +1,4 @@
-"""Presolve is exact: every reduced state has the energy of its best completion, by exhaustive search."""
+"""Presolve is exact: a reduced state has the energy of its best completion, found exhaustively."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ def test_trees_cycles_and_ladders_vanish(biased: bool) -> None:
         "path": [(i, i + 1) for i in range(9)],
         "cycle": [(i, (i + 1) % 10) for i in range(10)],
         "star": [(0, i) for i in range(1, 10)],
-        "triangles at one spin": [e for i in range(1, 9, 2) for e in [(0, i), (0, i + 1), (i, i + 1)]],
+        "triangles at one spin": [
+            e for i in range(1, 9, 2) for e in [(0, i), (0, i + 1), (i, i + 1)]
+        ],
         "two hubs": [(hub, i) for hub in (0, 1) for i in range(2, 10)],
         "ladder": [e for i in range(0, 8, 2) for e in [(i, i + 1), (i, i + 2), (i + 1, i + 3)]],
         "two cycles": [(0, 1), (1, 2), (2, 0), (2, 3), (3, 4), (4, 5), (5, 3)],
@@ -101,7 +103,7 @@ def test_what_has_three_neighbours_each_stays() -> None:
 
 @pytest.mark.parametrize("extra", [1.0, -1.0])
 def test_an_edge_that_cancels_is_gone(extra: float) -> None:
-    """Spin 4 adds ∓1 to the edge 0–1 of a complete graph: where that leaves nothing, all of it unravels."""
+    """Spin 4 adds −1 to the edge 0–1 of a complete graph: where nothing is left, all unravels."""
     edges = [(i, j) for i in range(4) for j in range(i)]
     weights = [extra if edge == (1, 0) else 1.0 for edge in edges]
     left = check(graph(5, [*edges, (4, 0), (4, 1)], weights=[*weights, 1.0, 1.0]))

@@ -91,7 +91,7 @@ class Tabu(NamedTuple):
 
 
 def tabu(h: Floats, J: Floats, spins: Spins, *, tenure: int, flips: int, lanes: int) -> Tabu:
-    """Return ``flips`` moves of one-flip tabu search with a fixed tenure; ties go to the first lane.
+    """Return where ``flips`` moves of one-flip tabu search lead; ties go to the first lane.
 
     Stops early, with ``stuck``, where every spin has to stay: there the kernel draws at random.
     """

@@ -1,4 +1,4 @@
-"""The annealing kernels sample the Boltzmann law: χ² bounds that a right kernel misses once in 10⁹."""
+"""The annealing kernels sample the Boltzmann law: a right one misses a χ² bound once in 10⁹."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def counts(replicas: Any, num_spins: int, temperature: float, batches: int, swee
 
 
 def assert_law(observed: Any, law: Any) -> None:
-    """Likelihood ratio of the best fit to the law; states that are expected too rarely are pooled."""
+    """Likelihood ratio of the best fit to the law; states expected too rarely are pooled."""
     total = observed.sum()
     common = law * total >= 5
     observed = np.append(observed[common], observed[~common].sum())
@@ -124,13 +124,15 @@ def test_mean_energy_agrees_with_a_plain_loop(family: str, kind: str, temperatur
             replicas.anneal(np.array([temperature]))
             energies.append(replicas.energies())
         means.extend(np.mean(energies, axis=0))
-    error = np.hypot(plain.std(ddof=1) / len(plain) ** 0.5, np.std(means, ddof=1) / len(means) ** 0.5)
+    error = np.hypot(
+        plain.std(ddof=1) / len(plain) ** 0.5, np.std(means, ddof=1) / len(means) ** 0.5
+    )
     assert abs(plain.mean() - np.mean(means)) < norm.isf(RARE / 2) * error
 
 
 @pytest.mark.parametrize(("family", "kind"), LAYOUTS)
 def test_lanes_are_independent(family: str, kind: str) -> None:
-    """Correlations of the lanes' energies scatter around zero as those of independent lanes would."""
+    """Correlations of the lanes' energies scatter around zero as those of independent ones do."""
     ising = random_ising(32, seed=5, density=0.15)
     replicas = forced_layout(ising, family, kind).replicas(np.random.default_rng(1))
     replicas.anneal(np.full(50, 4.0))
@@ -141,7 +143,9 @@ def test_lanes_are_independent(family: str, kind: str) -> None:
     lanes = len(series[0])
     pairs = np.corrcoef(np.array(series).T)[np.triu_indices(lanes, 1)] * len(series) ** 0.5
     assert abs(pairs.mean()) < norm.isf(RARE / 2) / len(pairs) ** 0.5
-    assert np.abs(pairs).max() < norm.isf(RARE / 2 / len(pairs)) * 1.2  # the tail of r is not normal
+    assert (
+        np.abs(pairs).max() < norm.isf(RARE / 2 / len(pairs)) * 1.2
+    )  # the tail of r is not normal
     assert (pairs**2).sum() < chi2.isf(RARE, len(pairs)) * 1.1
 
 

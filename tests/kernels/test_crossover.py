@@ -108,7 +108,9 @@ def test_float_couplings_fall_by_what_is_said() -> None:
 def test_a_component_of_no_effect_is_taken_half_the_time() -> None:
     """Isolated spins without bias: each flip is a coin."""
     ising = Ising.from_arrays(np.zeros(4000), np.zeros((4000, 4000)))
-    layout = SparseLayout(ising.h, ising.J, forced_layout(random_ising(2, seed=1), "sparse", "int8").numbers)
+    layout = SparseLayout(
+        ising.h, ising.J, forced_layout(random_ising(2, seed=1), "sparse", "int8").numbers
+    )
     elite = np.ones(4000, np.int8)
     child, falls = absorbed(layout, elite, -elite[np.newaxis], symmetric=False)
     assert falls == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -43,7 +45,7 @@ def test_parts_of_the_enumeration_add_up(seed: int, num_spins: int, parts: int) 
     enumeration = Enumeration(ising)
     total = 1 << enumeration.low
     edges = np.linspace(0, total, min(parts, total) + 1).astype(int)
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in itertools.pairwise(edges):
         codes = np.arange(first, last) ^ (np.arange(first, last) >> 1)
         for state in enumeration.minima((int(first), int(last - first))):
             high = codes_of(state[np.newaxis, enumeration.low :])[0] << enumeration.low

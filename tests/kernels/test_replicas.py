@@ -1,4 +1,4 @@
-"""State that the kernels keep incrementally is what its definition says, after any number of sweeps."""
+"""State that the kernels keep incrementally is what its definition says, after any sweeps."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_gains_stay_right_with_random_tenure(family: str, kind: str, num_spins: 
 
 @pytest.mark.parametrize(("family", "kind"), GRAPHS)
 def test_a_flipped_spin_stays_for_its_tenure(family: str, kind: str) -> None:
-    """Without aspiration (from the ground state on), visits of one spin lie more than a tenure apart."""
+    """Without aspiration (from the ground state on), a spin's visits lie over a tenure apart."""
     ising = random_ising(12, seed=5)
     search = Search(ising, family, kind)
     search.run(2000, tenure=3)
