@@ -11,8 +11,9 @@ from typing import Any
 class Control:
     """The time limit, the target and the best energy of one call, shared by its threads.
 
-    A solver asks :meth:`stop` between pieces of work of a few milliseconds and tells :meth:`improve` the energies it
-    finds. Energies here are those of the caller's BQM: ``offset`` is added to the solver's own.
+    A solver asks :meth:`stop` between pieces of work of a few milliseconds and tells
+    :meth:`improve` the energies it finds. Energies here are those of the caller's BQM: ``offset``
+    is added to the solver's own.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class Control:
                     self.trace.append((self.elapsed(), self.best))
 
     def fraction(self) -> float:
-        """How much of the work is done, 0…1: by time where there is a limit, else as the solver last said."""
+        """How much of the work is done, 0…1: by time where there is a limit, else as the solver
+        last said.
+        """
         if self.time_limit is None:
             return self.done
         return min(1.0, self.elapsed() / self.time_limit) if self.time_limit > 0 else 1.0

@@ -6,7 +6,8 @@ import os
 
 
 class InputError(ValueError):
-    """Input that cannot be used: a malformed file, an impossible number, an unknown name (exit code 2).
+    """Input that cannot be used: a malformed file, an impossible number, an unknown name (exit code
+    2).
 
     ``str(error)`` is one line, ``file:line: reason``, with the parts that are known.
 

@@ -16,7 +16,8 @@ Pathlike = str | os.PathLike[str]
 def read_bytes(path: Pathlike) -> bytes:
     """Return the content of ``path``, decompressed where it starts with gzip's magic number.
 
-    Raises :class:`~anneal.errors.InputError` where the file is missing, unreadable or a damaged gzip.
+    Raises :class:`~anneal.errors.InputError` where the file is missing, unreadable or a damaged
+    gzip.
     """
     try:
         data = Path(path).read_bytes()
@@ -31,7 +32,8 @@ def read_bytes(path: Pathlike) -> bytes:
 
 
 def write_bytes(path: Pathlike, data: bytes) -> None:
-    """Write ``data`` beside ``path`` and rename it into place; compress where the name ends in ``.gz``.
+    """Write ``data`` beside ``path`` and rename it into place; compress where the name ends in
+    ``.gz``.
 
     Raises :class:`~anneal.errors.InputError` where the folder is missing or cannot be written.
     """

@@ -1,9 +1,11 @@
-"""Ising arrays: h·s + ½ sᵀJs + offset over s ∈ {−1, +1}ⁿ, to and from dimod, and their exact energies."""
+"""Ising arrays: h·s + ½ sᵀJs + offset over s ∈ {−1, +1}ⁿ, to and from dimod, and their exact
+energies.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import dimod
 import numpy as np
@@ -13,7 +15,7 @@ from scipy import sparse
 from anneal.errors import InputError
 from anneal.kernels.energy import sparse_energies
 
-Couplings = sparse.csr_array | NDArray[np.float64]
+Couplings: TypeAlias = sparse.csr_array | NDArray[np.float64]
 LARGEST_TOTAL = 1e300  # beyond this, sums on the way to an energy overflow
 DENSE_ABOVE = 0.25  # stored as a matrix where more of the pairs than this are coupled
 
@@ -22,8 +24,8 @@ DENSE_ABOVE = 0.25  # stored as a matrix where more of the pairs than this are c
 class Ising:
     """The arrays every kernel works on.
 
-    h: (n,) float64. J: (n, n) float64, symmetric, zero diagonal, scipy CSR with sorted indices or a dense array.
-    offset: float.
+    h: (n,) float64. J: (n, n) float64, symmetric, zero diagonal, scipy CSR with sorted indices or a
+    dense array. offset: float.
 
     >>> ising = Ising.from_arrays([0.0, 0.0], [[0.0, 1.0], [1.0, 0.0]])
     >>> ising.energies([[1, 1], [1, -1]]).tolist()
@@ -96,18 +98,17 @@ class Ising:
 
     @classmethod
     def from_bqm(cls, bqm: dimod.BinaryQuadraticModel) -> Ising:
-        """The same energies in spins, in the order of ``bqm.variables``; x = (1 + s)/2 for binary ones.
+        """The same energies in spins, in the order of ``bqm.variables``; x = (1 + s)/2 for binary
+        ones.
 
-        a·x = a/2 + a/2·s and q·x·y = q/4·(1 + s + t + s·t), so integer coefficients stay exact (quarters).
-        Raises InputError where a bias is NaN or infinite.
+        a·x = a/2 + a/2·s and q·x·y = q/4·(1 + s + t + s·t), so integer coefficients stay exact
+        (quarters). Raises InputError where a bias is NaN or infinite.
         """
-        linear, (row, column, value), offset, _ = bqm.to_numpy_vectors(
-            bqm.variables,
-            return_labels=True,  # without an order, dimod sorts the labels
-        )
-        linear = np.asarray(linear, dtype=np.float64)
+        vectors: Any = bqm.to_numpy_vectors(bqm.variables)  # in this order: dimod sorts otherwise
+        row, column, value = vectors.quadratic
+        linear: NDArray[np.float64] = np.asarray(vectors.linear_biases, dtype=np.float64)
         value = np.asarray(value, dtype=np.float64)
-        offset = float(offset)
+        offset = float(vectors.offset)
         _refuse_not_finite(linear, value, np.array(offset))
         if bqm.vartype is dimod.BINARY:
             n = len(linear)
@@ -120,7 +121,7 @@ class Ising:
         """A spin BQM in one vectorised step; variables are 0…n−1 or ``labels``."""
         i, j, value = self.pairs()
         return dimod.BinaryQuadraticModel.from_numpy_vectors(
-            self.h, (i, j, value), self.offset, "SPIN", variable_order=labels
+            self.h, (i, j, value), self.offset, dimod.SPIN, variable_order=labels
         )
 
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
@@ -134,10 +135,13 @@ class Ising:
 
     def dense(self) -> NDArray[np.float64]:
         """J as a matrix, whichever way it is stored."""
-        return self.J.toarray() if isinstance(self.J, sparse.csr_array) else self.J
+        dense: Any = self.J.toarray() if isinstance(self.J, sparse.csr_array) else self.J
+        return np.asarray(dense, dtype=np.float64)
 
     def energies(self, samples: Any) -> NDArray[np.float64]:
-        """The one evaluator: energies of samples (reads, n) of ±1, in float64, exact for integers below 2⁵³."""
+        """The one evaluator: energies of samples (reads, n) of ±1, in float64, exact for integers
+        below 2⁵³.
+        """
         states = np.ascontiguousarray(np.atleast_2d(samples), dtype=np.int8)
         if states.shape[1] != self.num_spins:
             raise InputError(
@@ -164,8 +168,9 @@ class Ising:
 def integer_scale(*arrays: NDArray[np.float64], largest: float = 2.0**30) -> float | None:
     """The largest c such that every entry divided by c is an integer, or None where none is found.
 
-    Entries may be multiples of a common power of two or ten (0.25, 0.1, 1e6). The greatest common divisor is taken
-    out. None where that gives integers above ``largest``, or none within nine decimals.
+    Entries may be multiples of a common power of two or ten (0.25, 0.1, 1e6). The greatest common
+    divisor is taken out. None where that gives integers above ``largest``, or none within nine
+    decimals.
 
     >>> integer_scale(np.array([0.5, -1.5]))
     0.5

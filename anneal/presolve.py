@@ -15,12 +15,15 @@ from anneal.kernels.reduce import eliminate, restore
 
 @dataclass(frozen=True, eq=False)
 class Reduction:
-    """``ising`` has the spins ``kept`` of the original; its energies are those of the best completions.
+    """``ising`` has the spins ``kept`` of the original; its energies are those of the best
+    completions.
 
     >>> ising = Ising.from_arrays([0.0, 1.0, 0.0], [[0, 1, 0], [1, 0, 2], [0, 2, 0.0]])
     >>> reduction = reduce(ising)
-    >>> reduction.ising.num_spins, reduction.ising.offset, reduction.expand(np.empty((1, 0), np.int8)).tolist()
-    (0, -4.0, [[1, -1, 1]])
+    >>> reduction.ising.num_spins, reduction.ising.offset
+    (0, -4.0)
+    >>> reduction.expand(np.empty((1, 0), np.int8)).tolist()
+    [[1, -1, 1]]
     """
 
     ising: Ising
@@ -29,7 +32,9 @@ class Reduction:
     rules: tuple[NDArray[Any], ...]
 
     def expand(self, states: NDArray[np.int8]) -> NDArray[np.int8]:
-        """(reads, n) states of the original, of least energy given (reads, kept) states of the reduced problem."""
+        """(reads, n) states of the original, of least energy given (reads, kept) states of the
+        reduced problem.
+        """
         whole = np.ones((len(states), self.num_spins), np.int8)
         whole[:, self.kept] = states
         order, *_ = self.rules
@@ -44,14 +49,18 @@ class Reduction:
 def reduce(ising: Ising) -> Reduction:
     """Eliminate, exactly and again and again, every spin with at most two neighbours.
 
-    Trees and cycles vanish; a sparse random graph shrinks to the kernel of its 2-core. O(n + couplings).
+    Trees and cycles vanish; a sparse random graph shrinks to the kernel of its 2-core. O(n +
+    couplings).
     """
     csr = ising.csr()
     n = ising.num_spins
     indices, weights = csr.indices.astype(np.int64), csr.data.copy()
     biases = ising.h.copy()
-    rules = (np.empty(n, np.int64), np.empty((n, 2), np.int64), np.empty((n, 2)), np.empty(n))
-    count, constant, alive = eliminate(csr.indptr.astype(np.int64), indices, weights, biases, *rules)
+    shapes: list[Any] = [(n, np.int64), ((n, 2), np.int64), ((n, 2), float), (n, float)]
+    rules = tuple(np.empty(shape, kind) for shape, kind in shapes)
+    count, constant, alive = eliminate(
+        csr.indptr.astype(np.int64), indices, weights, biases, *rules
+    )
     rules = tuple(rule[:count].copy() for rule in rules)
     gone = np.zeros(n, bool)
     gone[rules[0]] = True

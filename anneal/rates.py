@@ -1,4 +1,4 @@
-"""How fast the kernels are: single-spin updates a nanosecond and tabu moves a second, neal beside."""
+"""How fast the kernels are: spin updates a nanosecond, tabu moves a second, neal beside."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Rate:
 
 
 def annealing(ising: Ising) -> float:
-    """Updates a nanosecond of CPU time of ``AnnealSampler``'s kernel over its closed-form schedule."""
+    """Updates a nanosecond of CPU time by our annealing kernel over its closed-form schedule."""
     layout = choose_layout(ising.h, ising.J)
     replicas = layout.replicas(np.random.default_rng(1))
     schedule = closed_form(ising)
@@ -48,7 +48,7 @@ def annealing(ising: Ising) -> float:
 
 
 def neal_annealing(ising: Ising) -> float:
-    """Updates a nanosecond of neal's sampler over the same temperatures, its conversion included."""
+    """Updates a nanosecond by neal over the same temperatures, its conversion included."""
     bqm = ising.to_bqm()
     schedule: Schedule = closed_form(ising)
     betas = 1 / schedule.temperatures(np.linspace(0, 1, SWEEPS))

@@ -1,12 +1,13 @@
 """Replicas: many copies of one Ising problem, in the layout and the number type its kernel wants.
 
-``Layout.of(h, J)`` chooses once, by the numbers and the density; ``layout.replicas(rng)`` makes states that threads may
-anneal side by side. Energies are in the problem's unit, approximately: :meth:`anneal.ising.Ising.energies` has the
-last word.
+``Layout.of(h, J)`` chooses once, by the numbers and the density; ``layout.replicas(rng)`` makes
+states that threads may anneal side by side. Energies are in the problem's unit, approximately:
+:meth:`anneal.ising.Ising.energies` has the last word.
 """
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +18,25 @@ from scipy import sparse
 from anneal.control import Control
 from anneal.ising import Couplings, Ising, integer_scale
 from anneal.kernels.dense import dense_anneal, dense_fields
-from anneal.kernels.random import NUM_QUANTILES, exponential_quantiles, logistic_quantiles, new_state
+from anneal.kernels.random import (
+    NUM_QUANTILES,
+    exponential_quantiles,
+    logistic_quantiles,
+    new_state,
+)
 from anneal.kernels.sparse import lane_energies, sparse_anneal, subtract_down
 
 ROWS_ABOVE = 0.08  # from this density on, a row of J at a time beats replica lanes
 SMALL = 96  # below this many spins the lanes win at any density
 DENSE_BYTES = 2**32  # no dense matrix beyond this
-HOTTEST = 2.0**24  # times the largest integer, a temperature that accepts every move; floats: below the pad of a row
+HOTTEST = 2.0**24  # accepts every move: times the largest integer; of floats, below a row's pad
 
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """A problem in units of ``scale``: integers where the coefficients have a common unit, else floats near 1."""
+    """A problem in units of ``scale``: integers where the coefficients have a common unit, else
+    floats near 1.
+    """
 
     scale: float
     whole: bool
@@ -65,7 +73,7 @@ class Numbers:
         return np.dtype(np.int32)
 
     def row_type(self) -> np.dtype[Any]:
-        """The first type that holds every field of a row and vectorises: int32, float32 or float64."""
+        """The first type that holds every field of a row: int32, float32 or float64."""
         if self.whole:
             return np.dtype(np.int32)
         wide = self.smallest * 2**20 < self.largest_field
@@ -139,7 +147,9 @@ Layout = SparseLayout | DenseLayout
 
 
 def choose_layout(h: NDArray[np.float64], J: Couplings, *, lanes_only: bool = False) -> Layout:
-    """Lanes for sparse or small problems, rows for dense ones; h: (n,) or (m, n) of m problems that share J."""
+    """Lanes for sparse or small problems, rows for dense ones; h: (n,) or (m, n) of m problems that
+    share J.
+    """
     h = np.atleast_2d(h)
     n = h.shape[1]
     numbers = Numbers.of(h, J)
@@ -147,12 +157,13 @@ def choose_layout(h: NDArray[np.float64], J: Couplings, *, lanes_only: bool = Fa
     return DenseLayout(h, J, numbers) if rows and not lanes_only else SparseLayout(h, J, numbers)
 
 
-class _Replicas:
-    """What both kinds of replicas share: random numbers and the pace of temperatures."""
+class Replicas(abc.ABC):
+    """What both kinds of replicas share: random numbers, temperatures and the descent."""
 
     def __init__(
         self, layout: Layout, rng: np.random.Generator, gibbs: bool, shuffled: bool = False
     ) -> None:
+        self.layout: Any = layout
         self.scale = layout.numbers.scale
         numbers = layout.numbers  # a little is added, as thresholds are computed in float32
         self.largest = 1 + int(numbers.largest_field * (1 + 2.0**-20)) if numbers.whole else 0
@@ -162,14 +173,35 @@ class _Replicas:
         self.quantiles = logistic_quantiles if gibbs else exponential_quantiles
         self.in_turn = np.arange(layout.num_spins, dtype=np.int32)
         self.order = self.in_turn[:0] if shuffled else self.in_turn
-        bits = -22 if self.kind == np.float32 else -50  # float32 has no coefficient below 2⁻²⁰ of the largest field
+        # float32 has no coefficient below 2⁻²⁰ of the largest field
+        bits = -22 if self.kind == np.float32 else -50
         self.rounding = 2.0**bits * numbers.largest_field
+
+    @abc.abstractmethod
+    def set_states(self, states: NDArray[np.int8]) -> None:
+        """Take (lanes, n) states; fields follow."""
+
+    @abc.abstractmethod
+    def states(self) -> NDArray[np.int8]:
+        """(lanes, n) int8."""
+
+    @abc.abstractmethod
+    def energies(self) -> NDArray[np.float64]:
+        """(lanes,), in the problem's unit, without its offset."""
+
+    @abc.abstractmethod
+    def local_fields(self) -> NDArray[np.float64]:
+        """In the problem's unit, in the order in which the replicas keep them."""
+
+    @abc.abstractmethod
+    def _sweeps(self, quantiles: Any, temperatures: Any, num_sweeps: int, order: Any) -> int:
+        """Run the kernel; the number of flips."""
 
     def descend(self, control: Control | None = None, most: int = 200) -> None:
         """Sweeps that flip only what lowers the energy, until nothing does or the time is up.
 
-        Quantiles of one and a negative temperature make a positive threshold: 1 for integers, or just above the
-        rounding of the fields.
+        Quantiles of one and a negative temperature make a positive threshold: 1 for integers, or
+        just above the rounding of the fields.
         """
         step = 2.0 if self.largest else self.rounding
         ones = np.ones(NUM_QUANTILES + 64, np.float32)
@@ -186,8 +218,10 @@ class _Replicas:
         return self._sweeps(self.quantiles(self.rng), scaled, num_sweeps, self.order)
 
 
-class SparseReplicas(_Replicas):
-    """``layout.lanes`` states of one problem; ``biases`` (n, lanes) may give each lane its own linear terms."""
+class SparseReplicas(Replicas):
+    """``layout.lanes`` states of one problem; ``biases`` (n, lanes) may give each lane its own
+    linear terms.
+    """
 
     def __init__(
         self,
@@ -200,7 +234,6 @@ class SparseReplicas(_Replicas):
         shuffled: bool = False,
     ) -> None:
         super().__init__(layout, rng, gibbs, shuffled)
-        self.layout = layout
         shape = (layout.num_spins, layout.lanes)
         own = layout.biases[:, None] if biases is None else biases
         self.biases = np.broadcast_to(own, shape)
@@ -209,7 +242,9 @@ class SparseReplicas(_Replicas):
         self.halves = np.empty(shape, layout.kind)
         together = layout.row_sums[:, None] + own
         self.start = (together // 2 if layout.numbers.whole else together / 2).astype(layout.kind)
-        self.set_states(random_states(rng, layout.lanes, layout.num_spins) if spins is None else spins)
+        self.set_states(
+            random_states(rng, layout.lanes, layout.num_spins) if spins is None else spins
+        )
 
     def set_states(self, states: NDArray[np.int8]) -> None:
         """Take (lanes, n) states; fields follow."""
@@ -239,16 +274,18 @@ class SparseReplicas(_Replicas):
     def _sweeps(self, quantiles: Any, temperatures: Any, num_sweeps: int, order: Any) -> int:
         layout = self.layout
         flips = sparse_anneal(
-            layout.indptr, layout.indices, layout.weights, layout.parity, self.spins, self.halves, order,
-            quantiles, temperatures, num_sweeps, self.largest, self.table, self.state,
+            layout.indptr, layout.indices, layout.weights, layout.parity, self.spins, self.halves,
+            order, quantiles, temperatures, num_sweeps, self.largest, self.table, self.state,
         )  # fmt: skip
         if self.largest == 0:
             self.refresh()
         return int(flips)
 
 
-class DenseReplicas(_Replicas):
-    """``layout.lanes`` states of one dense problem; ``biases`` (lanes, n) may give each its own linear terms."""
+class DenseReplicas(Replicas):
+    """``layout.lanes`` states of one dense problem; ``biases`` (lanes, n) may give each its own
+    linear terms.
+    """
 
     def __init__(
         self,
@@ -261,7 +298,6 @@ class DenseReplicas(_Replicas):
         shuffled: bool = False,
     ) -> None:
         super().__init__(layout, rng, gibbs)
-        self.layout = layout
         shape = (layout.lanes, layout.width)
         self.biases = np.tile(layout.biases, (layout.lanes, 1))
         if biases is not None:
@@ -269,7 +305,9 @@ class DenseReplicas(_Replicas):
         self.table = np.empty(NUM_QUANTILES + 64, layout.kind)
         self.spins = np.ones(shape, layout.kind)
         self.fields = np.empty(shape, layout.kind)
-        self.set_states(random_states(rng, layout.lanes, layout.num_spins) if spins is None else spins)
+        self.set_states(
+            random_states(rng, layout.lanes, layout.num_spins) if spins is None else spins
+        )
 
     def set_states(self, states: NDArray[np.int8]) -> None:
         """Take (lanes, n) states; fields follow."""
@@ -289,7 +327,8 @@ class DenseReplicas(_Replicas):
         """(lanes,), in the problem's unit, without its offset."""
         n = self.layout.num_spins
         fields = self.fields[:, :n].astype(np.float64) + self.biases[:, :n]
-        return np.einsum("ri,ri->r", self.spins[:, :n].astype(np.float64), fields) / 2 * self.scale
+        found = np.einsum("ri,ri->r", self.spins[:, :n].astype(np.float64), fields)
+        return np.asarray(found / 2 * self.scale)
 
     def local_fields(self) -> NDArray[np.float64]:
         """(lanes, n) in the problem's unit."""
@@ -297,8 +336,8 @@ class DenseReplicas(_Replicas):
 
     def _sweeps(self, quantiles: Any, temperatures: Any, num_sweeps: int, order: Any) -> int:
         flips = dense_anneal(
-            self.layout.matrix, self.spins, self.fields, quantiles, temperatures, num_sweeps, self.largest,
-            self.table, self.state,
+            self.layout.matrix, self.spins, self.fields, quantiles, temperatures, num_sweeps,
+            self.largest, self.table, self.state,
         )  # fmt: skip
         if self.largest == 0:
             self.refresh()
@@ -311,4 +350,3 @@ def random_states(rng: np.random.Generator, num_reads: int, num_spins: int) -> N
     states *= 2
     states -= 1
     return states
-

@@ -110,7 +110,12 @@ def rates_table(records: Iterable[Record]) -> Table:
         for record in records
         if record.task.job == "rate"
     ]
-    columns = [column("kernel"), column("instance"), column("rate", show=show_number), column("unit")]
+    columns = [
+        column("kernel"),
+        column("instance"),
+        column("rate", show=show_number),
+        column("unit"),
+    ]
     return Table("rates", columns, rows)
 
 

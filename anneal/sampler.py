@@ -26,33 +26,53 @@ POLL_SECONDS = 0.05
 SCORING = 2.5e-9  # seconds a sample and stored coupling, about, to score and hand over a sample
 
 
-class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
+class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc,name-defined]
     """A dimod sampler whose subclasses implement :meth:`search` alone.
 
     ``sample(bqm, **parameters)`` takes every keyword of neal and these:
 
-    num_reads: samples returned. seed: 0 ≤ seed < 2³², or None. time_limit: seconds of wall time for the whole call.
-    target_energy: stop once a sample is this low. interrupt_function: stop once it returns True.
-    progress: called about 20 times a second with (fraction done, best energy). initial_states,
-    initial_states_generator: as neal's. num_threads: threads to use (default all); with a seed and no time limit the
-    samples do not depend on it.
+    num_reads: samples returned. seed: 0 ≤ seed < 2³², or None. time_limit: seconds of wall time for
+    the whole call. target_energy: stop once a sample is this low. interrupt_function: stop once it
+    returns True. progress: called about 20 times a second with (fraction done, best energy).
+    initial_states, initial_states_generator: as neal's. num_threads: threads to use (default all);
+    with a seed and no time limit the samples do not depend on it.
 
-    Callbacks run in the caller's thread. Ctrl-C ends the search, and the best so far is returned with
-    ``info["interrupted"]``. ``info["timing"]`` has D-Wave's keys, ``info["trace"]`` the improvements as (seconds,
-    energy). Raises InputError for NaN or infinite biases and for parameters out of range.
+    Callbacks run in the caller's thread. Ctrl-C ends the search, and the best so far is returned
+    with ``info["interrupted"]``. ``info["timing"]`` has D-Wave's keys, ``info["trace"]`` the
+    improvements as (seconds, energy). Raises InputError for NaN or infinite biases and for
+    parameters out of range.
     """
 
     common = (
-        "num_reads seed time_limit target_energy interrupt_function progress initial_states "
-        "initial_states_generator num_threads num_sweeps num_sweeps_per_beta beta_range beta_schedule_type "
-        "beta_schedule randomize_order proposal_acceptance_criteria"
-    ).split()
+        "num_reads",
+        "seed",
+        "time_limit",
+        "target_energy",
+        "interrupt_function",
+        "progress",
+        "initial_states",
+        "initial_states_generator",
+        "num_threads",
+        "num_sweeps",
+        "num_sweeps_per_beta",
+        "beta_range",
+        "beta_schedule_type",
+        "beta_schedule",
+        "randomize_order",
+        "proposal_acceptance_criteria",
+    )
 
     default_reads = 1  # samples returned where num_reads is not given, about
 
     @abc.abstractmethod
     def search(
-        self, h: NDArray[np.float64], J: Couplings, *, control: Control, rng: np.random.Generator, **parameters: Any
+        self,
+        h: NDArray[np.float64],
+        J: Couplings,
+        *,
+        control: Control,
+        rng: np.random.Generator,
+        **parameters: Any,
     ) -> NDArray[np.int8]:
         """Minimise h_k·s + ½ sᵀJs for each row of h (m, n); return (m, reads, n) of ±1."""
 
@@ -62,7 +82,8 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
         own = [
             name
             for name, parameter in inspect.signature(self.search).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY and name not in ("control", "rng", "initial")
+            if parameter.kind is parameter.KEYWORD_ONLY
+            and name not in ("control", "rng", "initial")
         ]
         return {name: [] for name in dict.fromkeys([*self.common, *own])}
 
@@ -92,7 +113,11 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
         rng = generator(seed)
         ising = Ising.from_bqm(bqm)
         if time_limit is not None:  # what scoring the samples will take is kept back
-            time_limit -= SCORING * (num_reads or self.default_reads) * (ising.num_spins + 2 * ising.num_couplings)
+            time_limit -= (
+                SCORING
+                * (num_reads or self.default_reads)
+                * (ising.num_spins + 2 * ising.num_couplings)
+            )
         control = Control(
             time_limit=time_limit, target_energy=target_energy, offset=ising.offset, started=started
         )
@@ -100,12 +125,17 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
         initial = self._initial(bqm, initial_states, initial_states_generator, num_reads, rng)
         if initial is not None:
             num_reads = len(initial)
-        given = {"num_reads": num_reads, "initial": initial, "num_threads": num_threads or available_threads()}
+        given = {
+            "num_reads": num_reads,
+            "initial": initial,
+            "num_threads": num_threads or available_threads(),
+        }
         options = self._known({**parameters, **given})
         prepared = time.perf_counter()
 
         def work() -> NDArray[np.int8]:
-            return self.search(ising.h[None], ising.J, control=control, rng=rng, **options)[0]
+            found = self.search(ising.h[None], ising.J, control=control, rng=rng, **options)
+            return np.asarray(found[0])
 
         if ising.num_spins:
             states = _run(work, control, interrupt_function, progress)
@@ -115,11 +145,15 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
         return self._sample_set(bqm, ising, states, control, (started, prepared, searched))
 
     def _known(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """What search() takes of the caller's keywords; the unknown ones are warned about, as dimod asks."""
+        """What search() takes of the caller's keywords; the unknown ones are warned about, as dimod
+        asks.
+        """
         taken = inspect.signature(self.search).parameters
         known = {*self.parameters, "initial"}
         for name in set(parameters) - known:
-            warnings.warn(f"unknown parameter '{name}' is ignored", SamplerUnknownArgWarning, stacklevel=3)
+            warnings.warn(
+                f"unknown parameter '{name}' is ignored", SamplerUnknownArgWarning, stacklevel=3
+            )
         return {k: v for k, v in parameters.items() if k in taken and k in known and v is not None}
 
     @staticmethod
@@ -133,7 +167,12 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
             raise InputError("target_energy must be a number")
 
     def _initial(
-        self, bqm: Any, states: Any, states_generator: str, num_reads: int | None, rng: np.random.Generator
+        self,
+        bqm: Any,
+        states: Any,
+        states_generator: Any,
+        num_reads: int | None,
+        rng: np.random.Generator,
     ) -> NDArray[np.int8] | None:
         if states is None and states_generator == "random":
             return None
@@ -147,7 +186,11 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
 
     @staticmethod
     def _sample_set(
-        bqm: Any, ising: Ising, states: NDArray[np.int8], control: Control, times: tuple[float, float, float]
+        bqm: Any,
+        ising: Ising,
+        states: NDArray[np.int8],
+        control: Control,
+        times: tuple[float, float, float],
     ) -> dimod.SampleSet:
         energies = ising.energies(states) if ising.num_spins else np.full(len(states), ising.offset)
         samples = states if bqm.vartype is dimod.SPIN else ((states + 1) // 2).astype(np.int8)
@@ -162,15 +205,27 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc]
                 "postprocessing_ns": int(1e9 * (time.perf_counter() - searched)),
             },
         }
-        return dimod.SampleSet.from_samples(
-            (samples, list(bqm.variables)), vartype=bqm.vartype, energy=energies, info=info, sort_labels=False
+        found: dimod.SampleSet = dimod.SampleSet.from_samples(
+            (samples, list(bqm.variables)),
+            vartype=bqm.vartype,
+            energy=energies,
+            info=info,
+            sort_labels=False,
         )
+        return found
 
 
 def _trace(control: Control, best: float) -> list[tuple[float, float]]:
-    """The improvements down to the best that is returned; a state that was only passed does not count."""
-    reached = next((seconds for seconds, energy in control.trace if energy <= best), control.elapsed())
-    return [*((seconds, energy) for seconds, energy in control.trace if energy > best), (reached, best)]
+    """The improvements down to the best that is returned; a state that was only passed does not
+    count.
+    """
+    reached = next(
+        (seconds for seconds, energy in control.trace if energy <= best), control.elapsed()
+    )
+    return [
+        *((seconds, energy) for seconds, energy in control.trace if energy > best),
+        (reached, best),
+    ]
 
 
 def generator(seed: int | np.random.Generator | None) -> np.random.Generator:

@@ -31,9 +31,9 @@ PILOT_SWEEPS = 100  # an anneal of fewer sweeps gets no pilot: it would cost mor
 class Schedule:
     """Inverse temperatures from ``betas[0]`` to ``betas[-1]``.
 
-    shape: "linear" in beta and "geometric" as neal has them; "cooling" linear in temperature; "custom" the betas given,
-    one after the other; "measured" temperatures interpolated between those of the betas. ``start``: the part of the
-    schedule that is left out at the hot end.
+    shape: "linear" in beta and "geometric" as neal has them; "cooling" linear in temperature;
+    "custom" the betas given, one after the other; "measured" temperatures interpolated between
+    those of the betas. ``start``: the part of the schedule that is left out at the hot end.
 
     >>> Schedule((0.5, 2.0), "cooling").temperatures(np.array([0.0, 0.5, 1.0])).tolist()
     [2.0, 1.25, 0.5]
@@ -67,7 +67,9 @@ class Schedule:
 
 
 def field_spread(ising: Ising) -> NDArray[np.float64]:
-    """σ_i = (h_i² + Σ_j J_ij²)^½, the spread of each local field over random states, where it is not zero."""
+    """σ_i = (h_i² + Σ_j J_ij²)^½, the spread of each local field over random states, where it is
+    not zero.
+    """
     sizes = [float(np.abs(array).max()) for array in (ising.h, ising.csr().data) if array.size]
     largest = max(sizes, default=0.0)
     if largest < 1e-290:
@@ -80,7 +82,8 @@ def field_spread(ising: Ising) -> NDArray[np.float64]:
 def closed_form(ising: Ising) -> Schedule:
     """From 0.7 to 0.1 of the mean σ_i, linear in temperature: between these a spin glass freezes.
 
-    Costs nothing, and holds where couplings are of one size; a penalty beside a small objective needs the measured one.
+    Costs nothing, and holds where couplings are of one size; a penalty beside a small objective
+    needs the measured one.
     """
     spread = field_spread(ising)
     typical = float(spread.mean()) if len(spread) else 1.0
@@ -90,11 +93,13 @@ def closed_form(ising: Ising) -> Schedule:
 def measured(
     ising: Ising, layout: Layout, rng: np.random.Generator, *, seconds: float = math.inf
 ) -> Schedule:
-    """A schedule that spends its time where the problem freezes, from a quick pilot anneal over all temperatures.
+    """A schedule that spends its time where the problem freezes, from a quick pilot anneal over all
+    temperatures.
 
-    The pilot's mean energies give the entropy, S(T) = ∫ dE/T, in units of n·ln 2. The anneal runs from HOT_ENTROPY to
-    COLD_ENTROPY, uniform in S^PACE, whatever the sizes of the coefficients: a penalty and the objective below it freeze
-    decades apart and both get their share. Falls back on the closed form where the pilot would take over ``seconds``.
+    The pilot's mean energies give the entropy, S(T) = ∫ dE/T, in units of n·ln 2. The anneal runs
+    from HOT_ENTROPY to COLD_ENTROPY, uniform in S^PACE, whatever the sizes of the coefficients: a
+    penalty and the objective below it freeze decades apart and both get their share. Falls back on
+    the closed form where the pilot would take over ``seconds``.
     """
     spread = field_spread(ising)
     if not len(spread):
@@ -132,9 +137,11 @@ def entropies(
 
 
 def smallest_step(fields: NDArray[np.float64], typical: float) -> float:
-    """A temperature at which nearly no single flip of a local minimum happens: a tenth of the least energy step.
+    """A temperature at which nearly no single flip of a local minimum happens: a tenth of the least
+    energy step.
 
-    The least is the 1 % quantile of 2·``|f|``, where f is not zero; at a tenth of it a flip has the probability e⁻¹⁰.
+    The least is the 1 % quantile of 2·``|f|``, where f is not zero; at a tenth of it a flip has the
+    probability e⁻¹⁰.
     """
     sizes = np.abs(fields)
     sizes = sizes[sizes > 1e-9 * typical]
@@ -165,7 +172,8 @@ def resolve(
 ) -> Schedule:
     """The schedule that neal's keywords ask for; the automatic one where they ask for none.
 
-    Raises InputError for betas that are negative, not finite or missing, and for a negative num_sweeps.
+    Raises InputError for betas that are negative, not finite or missing, and for a negative
+    num_sweeps.
     """
     if num_sweeps is not None and not (
         0 <= num_sweeps < math.inf and num_sweeps == int(num_sweeps)

@@ -1,6 +1,10 @@
-"""``python -m anneal.kernels``: compile every kernel into its cache, so that nobody's first run waits for it."""
+"""``python -m anneal.kernels``: compile every kernel into its cache, so that nobody's first run
+waits for it.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +26,13 @@ def warm_up() -> None:
     get_solver("exact")().sample(_example(1.0, 1.0, 10).to_bqm())
 
 
-def _example(density: float, scale: float | np.ndarray, num_spins: int = SIZES) -> Ising:
+def _example(density: float, scale: Any, num_spins: int = SIZES) -> Ising:
     rng = np.random.default_rng(1)
     shape = (num_spins, num_spins)
     upper = np.triu((rng.random(shape) < density) * rng.integers(-3, 4, shape), 1)
     upper = upper * rng.choice(np.atleast_1d(scale), shape)
-    return Ising.from_pairs(np.zeros(num_spins), *np.nonzero(upper), upper[np.nonzero(upper)], 0.0)
+    i, j = np.nonzero(upper)
+    return Ising.from_pairs(np.zeros(num_spins), i, j, upper[i, j], 0.0)
 
 
 if __name__ == "__main__":

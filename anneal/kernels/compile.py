@@ -19,17 +19,19 @@ STAMP = _stamp()
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile with numba, cached beside the source, else in the user's cache folder, else not at all.
+    """Compile with numba, cached beside the source, else in the user's cache folder, else not at
+    all.
 
-    numba raises where it finds no folder to write to (a read-only installation without a home); the kernel then
-    compiles anew in each process. numba takes a cached kernel for stale when its own file has changed; kernels here
-    are built from each other's files, so the stamp is that of all of them.
+    numba raises where it finds no folder to write to (a read-only installation without a home); the
+    kernel then compiles anew in each process. numba takes a cached kernel for stale when its own
+    file has changed; kernels here are built from each other's files, so the stamp is that of all of
+    them.
     """
     try:
         compiled = numba.njit(function, nogil=True, cache=True, error_model="numpy")
     except RuntimeError:
         return numba.njit(function, nogil=True, error_model="numpy")
-    cache_file = getattr(compiled._cache, "_cache_file", None)
+    cache_file: Any = getattr(compiled._cache, "_cache_file", None)
     if hasattr(cache_file, "_source_stamp"):
         cache_file._source_stamp = STAMP
     return compiled

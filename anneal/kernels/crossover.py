@@ -10,13 +10,15 @@ from anneal.kernels.random import next_word
 
 @kernel
 def absorb(indptr, indices, weights, biases, symmetric, elite, states, state):  # type: ignore[no-untyped-def]
-    """Flip in ``elite`` every component of its difference to each of ``states`` that lowers the energy.
+    """Flip in ``elite`` every component of its difference to each of ``states`` that lowers the
+    energy.
 
-    Components of the graph induced on the spins where two states differ do not touch, so their energies add: the best
-    of 2^components offspring is found one component at a time (Whitley et al. 2009; Tinós et al. 2015). A component
-    of no effect is taken with probability ½, which moves the elite along plateaus. elite: (n,) int8, changed; states:
-    (replicas, n) int8; biases: (n,); ``symmetric``: no bias, so of a state and its mirror the nearer is taken.
-    Returns what the energy falls by.
+    Components of the graph induced on the spins where two states differ do not touch, so their
+    energies add: the best of 2^components offspring is found one component at a time (Whitley et
+    al. 2009; Tinós et al. 2015). A component of no effect is taken with probability ½, which moves
+    the elite along plateaus. elite: (n,) int8, changed; states: (replicas, n) int8; biases: (n,);
+    ``symmetric``: no bias, so of a state and its mirror the nearer is taken. Returns what the
+    energy falls by.
     """
     n = elite.size
     member = np.zeros(n, np.uint8)  # 1: differs and not yet visited, 2: in the component at hand

@@ -1,9 +1,10 @@
-"""One replica at a time on a dense graph: a row of 16 spins is tested at once, a flip adds one row of J.
+"""One replica at a time on a dense graph: a row of 16 spins is tested at once, a flip adds one row
+of J.
 
-The 16 proposals of a row share nothing but their field: after each flip the fields are updated and the spins behind
-it are tested anew, so the order of visits is exactly sequential. ``matrix`` is (n, width) with width a multiple of the
-lanes, padded with zeros, in the narrowest type that holds J; fields are int32, float32 or float64, padded with a value
-that never flips.
+The 16 proposals of a row share nothing but their field: after each flip the fields are updated and
+the spins behind it are tested anew, so the order of visits is exactly sequential. ``matrix`` is (n,
+width) with width a multiple of the lanes, padded with zeros, in the narrowest type that holds J;
+fields are int32, float32 or float64, padded with a value that never flips.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def fill_thresholds(quantiles, temperature, largest, table):  # type: ignore[no-
 
 @inlined
 def add_row(row, twice, rising, fields):  # type: ignore[no-untyped-def]
-    """fields += 2·row where the spin rises, −2·row where it falls; ``twice`` only gives the lanes' type."""
+    """fields += 2·row where the spin rises, −2·row where it falls; ``twice`` only gives the lanes'
+    type.
+    """
     lanes = 64 // fields.itemsize
     for start in range(0, fields.size, lanes):
         field = vector.load(fields, start)
@@ -54,7 +57,9 @@ def dense_fields(matrix, spins, fields):  # type: ignore[no-untyped-def]
 
 @kernel
 def dense_anneal(matrix, spins, fields, quantiles, temperatures, num_sweeps, largest, table, state):  # type: ignore[no-untyped-def]
-    """``num_sweeps`` Metropolis sweeps of every replica at each temperature; returns the number of flips."""
+    """``num_sweeps`` Metropolis sweeps of every replica at each temperature; returns the number of
+    flips.
+    """
     zero = vector.splat(spins.dtype.type(0))
     lanes = 64 // spins.itemsize
     flips = 0

@@ -9,7 +9,9 @@ from anneal.kernels.compile import kernel
 
 @kernel
 def sparse_energies(indptr, indices, weights, h, states):  # type: ignore[no-untyped-def]
-    """h·s + ½ sᵀJs of each column of ``states`` (n, reads) int8; a neighbour's row is read once for all reads."""
+    """h·s + ½ sᵀJs of each column of ``states`` (n, reads) int8; a neighbour's row is read once for
+    all reads.
+    """
     reads = states.shape[1]
     energies = np.zeros(reads)
     field = np.empty(reads)

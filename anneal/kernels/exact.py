@@ -13,9 +13,10 @@ LANE_SPINS = 6  # the last six spins take their 64 values in 64 lanes
 def gray_code_minimum(matrix, biases, lane_bias, lane_energy, first, steps, energies, places):  # type: ignore[no-untyped-def]
     """Least energy of each lane over ``steps`` Gray codes of the low spins, from the ``first`` on.
 
-    matrix: (k, k) couplings of the low spins, biases: (k,), lane_bias: (k, 64) what each lane's high spins add to them,
-    lane_energy: (64,) the high spins' own energy. A step costs k + 64 additions for 64 states, since the field of the low
-    spins is shared. energies, places: (64,) receive the least energy and the number of its Gray code.
+    matrix: (k, k) couplings of the low spins, biases: (k,), lane_bias: (k, 64) what each lane's
+    high spins add to them, lane_energy: (64,) the high spins' own energy. A step costs k + 64
+    additions for 64 states, since the field of the low spins is shared. energies, places: (64,)
+    receive the least energy and the number of its Gray code.
     """
     k = biases.size
     code = first ^ (first >> 1)

@@ -31,14 +31,17 @@ def half_edge_twins(indptr, indices):  # type: ignore[no-untyped-def]
 
 @kernel
 def eliminate(indptr, indices, weights, biases, order, neighbours, links, own):  # type: ignore[no-untyped-def]
-    """Eliminate spins of degree 0, 1 and 2 until none is left; CSR arrays and biases are changed in place.
+    """Eliminate spins of degree 0, 1 and 2 until none is left; CSR arrays and biases are changed in
+    place.
 
     A spin v with neighbours a, b is best at s_v = −sign(h + J_a s_a + J_b s_b) and then contributes
-    −|h + J_a s_a + J_b s_b|, a function of two spins, which is c + x·s_a + y·s_b + z·s_a·s_b exactly. Its two half-edges
-    become the edge a–b (or join the one that is there, which goes where that leaves nothing). Indices are sorted.
+    −|h + J_a s_a + J_b s_b|, a function of two spins, which is c + x·s_a + y·s_b + z·s_a·s_b
+    exactly. Its two half-edges become the edge a–b (or join the one that is there, which goes where
+    that leaves nothing). Indices are sorted.
 
-    order: (n,) receives the eliminated spins; neighbours (n, 2), links (n, 2), own (n,) what their rules need, −1 where
-    a neighbour is missing. Returns (number eliminated, energy of the constant parts, mask of the living half-edges).
+    order: (n,) receives the eliminated spins; neighbours (n, 2), links (n, 2), own (n,) what their
+    rules need, −1 where a neighbour is missing. Returns (number eliminated, energy of the constant
+    parts, mask of the living half-edges).
     """
     n = biases.size
     twin = half_edge_twins(indptr, indices)
@@ -115,7 +118,9 @@ def eliminate(indptr, indices, weights, biases, order, neighbours, links, own): 
 
 @kernel
 def restore(order, neighbours, links, own, count, states):  # type: ignore[no-untyped-def]
-    """Set the eliminated spins of ``states`` (reads, n) int8 to their best, the last eliminated first."""
+    """Set the eliminated spins of ``states`` (reads, n) int8 to their best, the last eliminated
+    first.
+    """
     for read in range(states.shape[0]):
         spins = states[read]
         for k in range(count - 1, -1, -1):

@@ -1,12 +1,14 @@
 """Replica lanes on a sparse graph: one row of 64 bytes holds one spin of 8 to 64 replicas.
 
-State ``spins`` and half fields ``halves`` are arrays (n, lanes) of one type with 64 bytes a row: int8, int16 or int32
-where couplings are small integers, float32 or float64 elsewhere. The local field f_i = h_i + Σ_j J_ij s_j of integers
-changes by even numbers alone, so it is kept as f_i = 2·g_i + p_i with a fixed parity p_i ∈ {0, 1}: int8 reaches ±252,
-and a flip of s_j changes g_i by ±J_ij. Floats have p = 0.
+State ``spins`` and half fields ``halves`` are arrays (n, lanes) of one type with 64 bytes a row:
+int8, int16 or int32 where couplings are small integers, float32 or float64 elsewhere. The local
+field f_i = h_i + Σ_j J_ij s_j of integers changes by even numbers alone, so it is kept as f_i =
+2·g_i + p_i with a fixed parity p_i ∈ {0, 1}: int8 reaches ±252, and a flip of s_j changes g_i by
+±J_ij. Floats have p = 0.
 
-A spin is flipped where s·f + T·E/2 ≥ 0 with E ~ Exp(1), which is Metropolis' rule: flipping costs −2·s·f, and
-exp(−ΔE/T) ≥ u exactly where ΔE ≤ T·E. With a = ⌊s·f/2⌋ that is a ≥ −⌊(T·E/2 + p)/2⌋ for integers.
+A spin is flipped where s·f + T·E/2 ≥ 0 with E ~ Exp(1), which is Metropolis' rule: flipping costs
+−2·s·f, and exp(−ΔE/T) ≥ u exactly where ΔE ≤ T·E. With a = ⌊s·f/2⌋ that is a ≥ −⌊(T·E/2 + p)/2⌋ for
+integers.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from anneal.kernels.random import OFFSET_SHIFT, next_below, next_word
 
 @kernel
 def subtract_down(indptr, indices, weights, spins, halves):  # type: ignore[no-untyped-def]
-    """halves −= Σ_j J_ij over the j that are down: from ⌊(h_i + Σ_j J_ij)/2⌋, all spins up, to the half fields."""
+    """halves −= Σ_j J_ij over the j that are down: from ⌊(h_i + Σ_j J_ij)/2⌋, all spins up, to the
+    half fields.
+    """
     zero = vector.splat(weights.dtype.type(0))
     lanes = spins.shape[1]
     for i in range(spins.shape[0]):
@@ -34,7 +38,9 @@ def subtract_down(indptr, indices, weights, spins, halves):  # type: ignore[no-u
 
 @inlined
 def fill_half_thresholds(quantiles, temperature, largest, odd, table):  # type: ignore[no-untyped-def]
-    """table[p] = −⌊(T·E/2 + p)/2⌋ with T·E/2 clipped to ±largest where ``largest`` > 0 (integers), else −T·E/4."""
+    """table[p] = −⌊(T·E/2 + p)/2⌋ with T·E/2 clipped to ±largest where ``largest`` > 0 (integers),
+    else −T·E/4.
+    """
     half = np.float32(0.5 * temperature)
     quarter = np.float32(0.5)
     top = np.float32(largest)
@@ -67,9 +73,9 @@ def sparse_anneal(  # type: ignore[no-untyped-def]
 ):
     """``num_sweeps`` Metropolis sweeps at each temperature; returns flips over all lanes.
 
-    Spins are visited as in ``order``, or at random where that is empty. ``table`` (2, quantiles.size) of the weights'
-    type is room for the thresholds. Other quantiles than those of Exp(1) give other rules: those of the logistic
-    distribution give Gibbs' (heat bath).
+    Spins are visited as in ``order``, or at random where that is empty. ``table`` (2,
+    quantiles.size) of the weights' type is room for the thresholds. Other quantiles than those of
+    Exp(1) give other rules: those of the logistic distribution give Gibbs' (heat bath).
     """
     zero = vector.splat(weights.dtype.type(0))
     lanes = spins.shape[1]

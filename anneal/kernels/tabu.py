@@ -1,7 +1,8 @@
-"""One-flip tabu search and path relinking: fields, best move and aspiration in one pass over rows of lanes.
+"""One-flip tabu search and path relinking: fields, best move and aspiration in one pass over rows
+of lanes.
 
-``gains`` holds s_i·f_i, half of what flipping i lowers the energy by. The graph is a padded matrix as in
-:mod:`anneal.kernels.dense`, or CSR (then the matrix has no rows).
+``gains`` holds s_i·f_i, half of what flipping i lowers the energy by. The graph is a padded matrix
+as in :mod:`anneal.kernels.dense`, or CSR (then the matrix has no rows).
 """
 
 from __future__ import annotations
@@ -49,23 +50,39 @@ def best_lane(values, indices, banned):  # type: ignore[no-untyped-def]
     """The lane with the greatest value whose index is not ``banned``; −1 where there is none."""
     found = -1
     for lane in range(values.size):
-        if values[lane] > NOTHING / 2 and indices[lane] != banned:
-            if found < 0 or values[lane] > values[found]:
-                found = lane
+        allowed = values[lane] > NOTHING / 2 and indices[lane] != banned
+        if allowed and (found < 0 or values[lane] > values[found]):
+            found = lane
     return found
 
 
 @kernel
 def tabu_search(  # type: ignore[no-untyped-def]
-    matrix, indptr, indices, weights, num_spins, spins, gains, until, best, walk, tenure, spread, patience, most, state
+    matrix,
+    indptr,
+    indices,
+    weights,
+    num_spins,
+    spins,
+    gains,
+    until,
+    best,
+    walk,
+    tenure,
+    spread,
+    patience,
+    most,
+    state,
 ):
-    """Up to ``most`` flips of one-flip tabu search; ends where ``patience`` flips in a row brought no new best.
+    """Up to ``most`` flips of one-flip tabu search; ends where ``patience`` flips in a row brought
+    no new best.
 
-    A flipped spin stays for tenure + U[0, spread) flips, unless flipping it gives a new best (Glover 1989; the tenure of
-    Palubeckis 2004). spins, gains: (width,) of one type, padded so that a pad is never chosen; until: (width,) integers
-    of the same size, the flip up to which a spin stays; best: (width,) receives the best state. walk: (4,) float64,
-    carried from call to call: half of what the energy has fallen by since the start, the most of that, the flip at which
-    it was reached, flips made.
+    A flipped spin stays for tenure + U[0, spread) flips, unless flipping it gives a new best
+    (Glover 1989; the tenure of Palubeckis 2004). spins, gains: (width,) of one type, padded so that
+    a pad is never chosen; until: (width,) integers of the same size, the flip up to which a spin
+    stays; best: (width,) receives the best state. walk: (4,) float64, carried from call to call:
+    half of what the energy has fallen by since the start, the most of that, the flip at which it
+    was reached, flips made.
     """
     zero = vector.splat(gains.dtype.type(0))
     lanes = 64 // gains.itemsize
@@ -78,7 +95,7 @@ def tabu_search(  # type: ignore[no-untyped-def]
     row = matrix[0] if dense else matrix.reshape(-1)
     reached, record, last, flips = walk[0], walk[1], np.int64(walk[2]), np.int64(walk[3])
     stop = flips + most
-    chosen = -1
+    chosen = np.int64(-1)
     while True:
         fused = dense and chosen >= 0
         fresh_down = vector.above(zero, zero)
@@ -87,7 +104,9 @@ def tabu_search(  # type: ignore[no-untyped-def]
             row = matrix[chosen]
             own = -gains[chosen]
             spins[chosen] = -spins[chosen]
-            gains[chosen] = gains.dtype.type(NOTHING)  # it is not chosen again, and must not hide its lane
+            gains[chosen] = gains.dtype.type(
+                NOTHING
+            )  # it is not chosen again, and must not hide its lane
             fresh_down = vector.above(zero, vector.splat(spins[chosen]))
         elif chosen >= 0:
             flip_sparse(chosen, indptr, indices, weights, spins, gains)
@@ -101,7 +120,9 @@ def tabu_search(  # type: ignore[no-untyped-def]
                 change = vector.load_as(row, start, zero)
                 change = vector.add(change, change)
                 opposite = vector.differ(vector.above(zero, vector.load(spins, start)), fresh_down)
-                gain = vector.add(gain, vector.select(opposite, vector.subtract(zero, change), change))
+                gain = vector.add(
+                    gain, vector.select(opposite, vector.subtract(zero, change), change)
+                )
                 vector.store(gains, start, gain)
             better = vector.above(gain, any_gain)
             any_gain = vector.select(better, gain, any_gain)
@@ -139,9 +160,11 @@ def tabu_search(  # type: ignore[no-untyped-def]
 
 @kernel
 def relink(matrix, indptr, indices, weights, spins, gains, goal, best):  # type: ignore[no-untyped-def]
-    """Walk from ``spins`` to ``goal`` by the best flip each time; ``best`` receives the best state of the middle third.
+    """Walk from ``spins`` to ``goal`` by the best flip each time; ``best`` receives the best state
+    of the middle third.
 
-    Glover's path relinking (1997). Returns half of what that state lies below the first (may be negative).
+    Glover's path relinking (1997). Returns half of what that state lies below the first (may be
+    negative).
     """
     zero = vector.splat(gains.dtype.type(0))
     ahead = np.nonzero(spins != goal)[0]

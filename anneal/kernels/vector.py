@@ -1,8 +1,9 @@
 """A 64-byte row of lanes as one value: LLVM vectors inside numba kernels.
 
-numba's own vectoriser reaches a third of what the machine does on replica lanes, because it must prove what we know:
-that a row is 64 bytes, contiguous and not aliased. Here a row of int8 is one value of 64 lanes, of int16 one of 32,
-of int32 or float32 one of 16, of float64 one of 8. LLVM lowers the same IR to AVX-512, AVX2 or NEON.
+numba's own vectoriser reaches a third of what the machine does on replica lanes, because it must
+prove what we know: that a row is 64 bytes, contiguous and not aliased. Here a row of int8 is one
+value of 64 lanes, of int16 one of 32, of int32 or float32 one of 16, of float64 one of 8. LLVM
+lowers the same IR to AVX-512, AVX2 or NEON.
 
 Comparisons give a mask, one bit a lane. All functions are for use inside numba-compiled code alone.
 """
@@ -57,7 +58,9 @@ class _MaskModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, mask, ir.VectorType(ir.IntType(1), mask.count))
 
 
-def _address(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, into: ir.Type) -> Any:
+def _address(
+    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, into: ir.Type
+) -> Any:
     """Pointer to ``into`` at element ``offset`` of a contiguous array."""
     base = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(base, [offset]), into.as_pointer())
@@ -73,7 +76,7 @@ def load(typing: Any, array: Any, offset: Any) -> Any:
     lanes = Lanes(array.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _address(context, builder, array, *arguments, _llvm_lanes(lanes))
+        pointer = _address(context, builder, array, arguments[0], arguments[1], _llvm_lanes(lanes))
         value = builder.load(pointer)
         value.align = _bytes(array)
         return value
@@ -83,13 +86,15 @@ def load(typing: Any, array: Any, offset: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def load_as(typing: Any, array: Any, offset: Any, like: Any) -> Any:
-    """As many elements as ``like`` has lanes, converted from the array's narrower type to that of ``like``."""
+    """As many elements as ``like`` has lanes, converted from the array's narrower type to that of
+    ``like``.
+    """
     source = _llvm_scalar(array.dtype)
     target = _llvm_lanes(like)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         narrow = ir.VectorType(source, like.count)
-        value = builder.load(_address(context, builder, array, *arguments[:2], narrow))
+        value = builder.load(_address(context, builder, array, arguments[0], arguments[1], narrow))
         value.align = _bytes(array)
         if source == target.element:
             return value
@@ -107,7 +112,7 @@ def store(typing: Any, array: Any, offset: Any, value: Any) -> Any:
     """Write the lanes to ``array[offset : offset + count]``."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _address(context, builder, array, *arguments[:2], _llvm_lanes(value))
+        pointer = _address(context, builder, array, arguments[0], arguments[1], _llvm_lanes(value))
         builder.store(arguments[2], pointer).align = _bytes(array)
         return context.get_dummy_value()
 

@@ -12,10 +12,9 @@ from anneal.control import Control
 from anneal.errors import InputError
 from anneal.ising import Couplings, Ising
 from anneal.replicas import (
-    DenseReplicas,
     Layout,
+    Replicas,
     SparseLayout,
-    SparseReplicas,
     choose_layout,
     random_states,
 )
@@ -38,14 +37,15 @@ MIN_STEPS = 50  # temperatures in a short anneal of few spins, at least
 class AnnealSampler(IsingSampler):
     """Simulated annealing: replica lanes on sparse problems, row scans on dense ones.
 
-    num_reads: replicas, each a sample (default one row of lanes: 8 to 64 as the coefficients allow).
-    num_sweeps: default 1000, or with a ``time_limit`` as many as fit: one anneal that follows the clock where they are
-    few, restarts of growing lengths where they are many.
-    beta_range, beta_schedule_type, beta_schedule, num_sweeps_per_beta: as neal's; by default an automatic range,
-    linear in temperature, and a final descent to local minima. proposal_acceptance_criteria: "Metropolis" or
-    "Gibbs". randomize_order: visit random spins.
+    num_reads: replicas, each a sample (default one row of lanes: 8 to 64 as the coefficients
+    allow). num_sweeps: default 1000, or with a ``time_limit`` as many as fit: one anneal that
+    follows the clock where they are few, restarts of growing lengths where they are many.
+    beta_range, beta_schedule_type, beta_schedule, num_sweeps_per_beta: as neal's; by default an
+    automatic range, linear in temperature, and a final descent to local minima.
+    proposal_acceptance_criteria: "Metropolis" or "Gibbs". randomize_order: visit random spins.
 
-    >>> AnnealSampler().sample_ising({}, {("a", "b"): -1.0, ("b", "c"): 1.0}, seed=1).first.energy
+    >>> sampleset = AnnealSampler().sample_ising({}, {("a", "b"): -1.0, ("b", "c"): 1.0}, seed=1)
+    >>> float(sampleset.first.energy)
     -2.0
     """
 
@@ -71,7 +71,8 @@ class AnnealSampler(IsingSampler):
     ) -> NDArray[np.int8]:
         if proposal_acceptance_criteria not in ("Metropolis", "Gibbs"):
             raise InputError(
-                f"proposal_acceptance_criteria must be Metropolis or Gibbs, is {proposal_acceptance_criteria}"
+                "proposal_acceptance_criteria must be Metropolis or Gibbs, "
+                f"is {proposal_acceptance_criteria}"
             )
         if num_sweeps_per_beta != int(num_sweeps_per_beta) or num_sweeps_per_beta < 1:
             raise InputError(
@@ -83,8 +84,9 @@ class AnnealSampler(IsingSampler):
             num_sweeps = 1000
         layout = choose_layout(h, J, lanes_only=randomize_order)
         schedule = resolve(
-            Ising(np.abs(h).max(axis=0), J), layout, control, rng, num_sweeps=num_sweeps, beta_range=beta_range,
-            beta_schedule_type=beta_schedule_type, beta_schedule=beta_schedule,
+            Ising(np.abs(h).max(axis=0), J), layout, control, rng, num_sweeps=num_sweeps,
+            beta_range=beta_range, beta_schedule_type=beta_schedule_type,
+            beta_schedule=beta_schedule,
         )  # fmt: skip
         reads = num_reads or layout.lanes
         exactly = num_sweeps_per_beta > 1 or beta_schedule is not None
@@ -116,8 +118,8 @@ class Group:
         self.members = members
         self.rng = rng
 
-    def replicas(self, **options: Any) -> SparseReplicas | DenseReplicas:
-        """Fresh replicas; lanes beyond the members repeat the last of them and are dropped later."""
+    def replicas(self, **options: Any) -> Replicas:
+        """Fresh replicas; lanes beyond the members repeat the last and are dropped later."""
         layout = self.reads.layout
         lanes = np.minimum(np.arange(layout.lanes), len(self.members) - 1)
         problem, read = np.divmod(self.members[lanes], self.reads.num_reads)
@@ -164,7 +166,7 @@ class Reads:
 
 
 def restarts(
-    replicas: SparseReplicas | DenseReplicas,
+    replicas: Replicas,
     schedule: Schedule,
     control: Control,
     seconds: float,
@@ -172,9 +174,9 @@ def restarts(
 ) -> NDArray[np.int8]:
     """Anneal again and again for so many seconds; the best state of each replica.
 
-    The lengths follow Luby's sequence (1, 1, 2, 1, 1, 2, 4, …) in units of UNIT sweeps, which is within a logarithm of
-    the best fixed length, whichever that is (Luby, Sinclair & Zuckerman 1993). Where time is short for a few units, all of
-    it goes to one anneal.
+    The lengths follow Luby's sequence (1, 1, 2, 1, 1, 2, 4, …) in units of UNIT sweeps, which is
+    within a logarithm of the best fixed length, whichever that is (Luby, Sinclair & Zuckerman
+    1993). Where time is short for a few units, all of it goes to one anneal.
     """
     until = control.elapsed() + seconds
     replicas.anneal(schedule.temperatures(np.zeros(1)))
@@ -215,7 +217,7 @@ def luby(number: int) -> int:
 
 
 def anneal(
-    replicas: SparseReplicas | DenseReplicas,
+    replicas: Replicas,
     schedule: Schedule,
     control: Control,
     *,
@@ -224,10 +226,12 @@ def anneal(
     sweeps_each: int | None = None,
     num_reads: int | None = None,
 ) -> None:
-    """Take the replicas through the schedule: in ``num_sweeps`` sweeps, or in so many seconds by the clock.
+    """Take the replicas through the schedule: in ``num_sweeps`` sweeps, or in so many seconds by
+    the clock.
 
-    An automatic schedule, or one that was cut short, ends with a descent. sweeps_each: sweeps at one temperature
-    (default as many as make it fast). Energies are told of the first ``num_reads`` replicas, those that are kept.
+    An automatic schedule, or one that was cut short, ends with a descent. sweeps_each: sweeps at
+    one temperature (default as many as make it fast). Energies are told of the first ``num_reads``
+    replicas, those that are kept.
     """
     layout = replicas.layout
     if num_sweeps == 0:

@@ -25,8 +25,14 @@ def choose(ising: Ising) -> tuple[str, str]:
     if n <= EXHAUSTIVE:
         return "exact", f"{n} variables: all {2**n} states are searched, the result is proven"
     if ising.density > ROWS_ABOVE:
-        return "tabu", f"density {ising.density:.1%}: tabu search after a short anneal leads on dense problems"
-    return "crossover", f"density {ising.density:.2%}: annealed replicas recombine well on sparse problems"
+        return (
+            "tabu",
+            f"density {ising.density:.1%}: tabu search after a short anneal leads on dense ones",
+        )
+    return (
+        "crossover",
+        f"density {ising.density:.2%}: annealed replicas recombine well on sparse ones",
+    )
 
 
 def plan(ising: Ising) -> tuple[Reduction, str, str]:
@@ -36,10 +42,11 @@ def plan(ising: Ising) -> tuple[Reduction, str, str]:
 
 
 class AutoSampler(IsingSampler):
-    """Presolve, then ``exact`` for few variables, ``tabu`` for dense problems, ``crossover`` for sparse ones.
+    """Presolve, then ``exact`` for few variables, ``tabu`` for dense problems, ``crossover`` for
+    sparse ones.
 
-    ``info["solver"]`` names the choice and ``info["reason"]`` says why; ``info["presolved"]`` is the number of
-    variables that presolve left.
+    ``info["solver"]`` names the choice and ``info["reason"]`` says why; ``info["presolved"]`` is
+    the number of variables that presolve left.
 
     >>> AutoSampler().sample_ising({0: 1.0}, {(0, 1): 1.0}).info["solver"]
     'exact'
@@ -61,11 +68,16 @@ class AutoSampler(IsingSampler):
         beta_schedule: Any = None,
     ) -> NDArray[np.int8]:
         given = {
-            "num_sweeps": num_sweeps, "beta_range": beta_range, "beta_schedule_type": beta_schedule_type,
-            "beta_schedule": beta_schedule,
+            "num_sweeps": num_sweeps, "beta_range": beta_range, "beta_schedule_type":
+            beta_schedule_type, "beta_schedule": beta_schedule,
         }  # fmt: skip
         options = {key: value for key, value in given.items() if value is not None}
-        common = {"control": control, "rng": rng, "num_reads": num_reads, "num_threads": num_threads}
+        common = {
+            "control": control,
+            "rng": rng,
+            "num_reads": num_reads,
+            "num_threads": num_threads,
+        }
         return np.stack([_solve(Ising(linear, J), initial, common, options) for linear in h])
 
 
@@ -81,7 +93,8 @@ def _solve(
         control.info["proven"] = True
         control.improve(small.offset)
         return reduction.expand(np.empty((reads, 0), np.int8))
-    reduction.expand(np.empty((0, small.num_spins), np.int8))  # its kernel is loaded by now, not at the end
+    # Its kernel is loaded by now, not at the end.
+    reduction.expand(np.empty((0, small.num_spins), np.int8))
     if initial is not None:
         initial = reduction.restrict(initial)
     constant, control.offset = control.offset, control.offset + small.offset
@@ -91,4 +104,4 @@ def _solve(
     )
     control.offset = constant
     whole = reduction.expand(found[0])
-    return whole[np.arange(reads) % len(whole)]
+    return np.asarray(whole[np.arange(reads) % len(whole)])

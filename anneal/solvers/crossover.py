@@ -1,4 +1,6 @@
-"""The population optimiser for sparse problems: anneal, recombine exactly, anneal again from the elites."""
+"""The population optimiser for sparse problems: anneal, recombine exactly, anneal again from the
+elites.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +29,18 @@ DEMES = 8
 class CrossoverSampler(IsingSampler):
     """Simulated annealing with partition crossover in a population of demes.
 
-    A row of lanes is split into demes, each with one elite. Each round anneals every lane from its deme's elite and
-    absorbs into the elite every independent component of difference that lowers the energy. Now and then one elite
-    absorbs another. On sparse graphs this joins the best parts of all replicas.
+    A row of lanes is split into demes, each with one elite. Each round anneals every lane from its
+    deme's elite and absorbs into the elite every independent component of difference that lowers
+    the energy. Now and then one elite absorbs another. On sparse graphs this joins the best parts
+    of all replicas.
 
-    num_reads: elites returned, best first (default 1). num_sweeps: of the first anneal (default 1000); num_rounds,
-    round_sweeps: what follows (default 30 rounds of 300); with a ``time_limit`` all go by the clock.
-    num_populations: independent populations (default one, or one a thread with a ``time_limit``).
+    num_reads: elites returned, best first (default 1). num_sweeps: of the first anneal (default
+    1000); num_rounds, round_sweeps: what follows (default 30 rounds of 300); with a ``time_limit``
+    all go by the clock. num_populations: independent populations (default one, or one a thread with
+    a ``time_limit``).
 
-    >>> CrossoverSampler().sample_ising({}, {(i, (i + 1) % 9): 1.0 for i in range(9)}, seed=1).first.energy
+    >>> ring = {(i, (i + 1) % 9): 1.0 for i in range(9)}
+    >>> float(CrossoverSampler().sample_ising({}, ring, seed=1).first.energy)
     -7.0
     """
 
@@ -62,8 +67,9 @@ class CrossoverSampler(IsingSampler):
         for linear in h:
             layout = SparseLayout(linear[None], J, Numbers.of(linear[None], J))
             schedule = resolve(
-                Ising(linear, J), layout, control, rng, num_sweeps=num_sweeps, beta_range=beta_range,
-                beta_schedule_type=beta_schedule_type, beta_schedule=beta_schedule,
+                Ising(linear, J), layout, control, rng, num_sweeps=num_sweeps,
+                beta_range=beta_range, beta_schedule_type=beta_schedule_type,
+                beta_schedule=beta_schedule,
             )  # fmt: skip
             count = num_populations or (num_threads if control.time_limit is not None else 1)
             count = max(count, -(-reads // demes_of(layout)))
@@ -71,7 +77,9 @@ class CrossoverSampler(IsingSampler):
             seconds = control.remaining() * min(num_threads, count) / count / len(h)
 
             def work(
-                population: Population, linear: NDArray[np.float64] = linear, seconds: float = seconds
+                population: Population,
+                linear: NDArray[np.float64] = linear,
+                seconds: float = seconds,
             ) -> None:
                 until = control.elapsed() + seconds
                 population.first(initial, num_sweeps, seconds)
@@ -118,7 +126,11 @@ class Population:
             num_sweeps = 1000
         share = FIRST_SHARE if num_sweeps is None and self._fits(MANY_SWEEPS, seconds) else 1.0
         anneal(
-            self.replicas, self.schedule, self.control, num_sweeps=num_sweeps, seconds=share * seconds
+            self.replicas,
+            self.schedule,
+            self.control,
+            num_sweeps=num_sweeps,
+            seconds=share * seconds,
         )
         states, energies = self.replicas.states(), self.replicas.energies()
         for deme in range(len(self.elites)):
@@ -163,10 +175,10 @@ class Population:
         self.elites[worse], self.energies[worse] = child, self.energies[better]
         self._absorb(worse, partner, energies)
 
-    def _absorb(
-        self, deme: int, states: NDArray[np.int8], energies: NDArray[np.float64]
-    ) -> None:
-        """The best of all becomes the elite, whether or not there is time for the others' components."""
+    def _absorb(self, deme: int, states: NDArray[np.int8], energies: NDArray[np.float64]) -> None:
+        """The best of all becomes the elite, whether or not there is time for the others'
+        components.
+        """
         layout = self.layout
         best = int(np.argmin(energies))
         if energies[best] < self.energies[deme]:
@@ -176,8 +188,8 @@ class Population:
             if self.control.remaining() <= 0:
                 break
             falls = absorb(
-                layout.indptr, layout.indices, layout.weights, layout.biases, self.symmetric, self.elites[deme],
-                state[None], self.state,
+                layout.indptr, layout.indices, layout.weights, layout.biases, self.symmetric,
+                self.elites[deme], state[None], self.state,
             )  # fmt: skip
             self.energies[deme] -= falls * layout.numbers.scale
         self.control.improve(float(self.energies[deme]))

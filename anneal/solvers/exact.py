@@ -25,7 +25,7 @@ class ExactSampler(IsingSampler):
     ``info["proven"]`` is False where the search was cut short. Raises InputError beyond 40 spins.
 
     >>> result = ExactSampler().sample_ising({}, {(0, 1): 1.0, (1, 2): 1.0, (0, 2): 1.0})
-    >>> result.first.energy, result.info["proven"]
+    >>> float(result.first.energy), result.info["proven"]
     (-1.0, True)
     """
 
@@ -42,7 +42,9 @@ class ExactSampler(IsingSampler):
     ) -> NDArray[np.int8]:
         n = h.shape[1]
         if n > MOST_SPINS:
-            raise InputError(f"exhaustive search takes at most {MOST_SPINS} spins, the problem has {n}")
+            raise InputError(
+                f"exhaustive search takes at most {MOST_SPINS} spins, the problem has {n}"
+            )
         reads = num_reads or 1
         control.info["proven"] = True
         return np.stack([self._one(Ising(linear, J), control, num_threads, reads) for linear in h])
@@ -70,7 +72,8 @@ class ExactSampler(IsingSampler):
 
 
 class Enumeration:
-    """The states of one problem: low spins follow the Gray code, up to six high ones fill the lanes.
+    """The states of one problem: low spins follow the Gray code, up to six high ones fill the
+    lanes.
 
     Without biases a state and its mirror have one energy, and the last spin stays down.
     """

@@ -17,9 +17,11 @@ from anneal.solvers.anneal import Group, Reads
 class GreedySampler(IsingSampler):
     """One-flip descent: sweeps that flip what lowers the energy, until nothing does.
 
-    num_reads: local minima (default one row of lanes); with a ``time_limit`` only those found in time are improved.
+    num_reads: local minima (default one row of lanes); with a ``time_limit`` only those found in
+    time are improved.
 
-    >>> GreedySampler().sample_ising({0: 1.0, 1: -1.0}, {}, num_reads=2, seed=1).record.energy.tolist()
+    >>> sampleset = GreedySampler().sample_ising({0: 1.0, 1: -1.0}, {}, num_reads=2, seed=1)
+    >>> sampleset.record.energy.tolist()
     [-2.0, -2.0]
     """
 

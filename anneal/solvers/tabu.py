@@ -14,7 +14,7 @@ from anneal.control import Control
 from anneal.ising import Couplings, Ising
 from anneal.kernels.random import new_state
 from anneal.kernels.tabu import perturb, relink, tabu_search
-from anneal.replicas import DenseLayout, Layout, Numbers, SparseLayout, choose_layout, random_states
+from anneal.replicas import DenseLayout, Layout, choose_layout, random_states
 from anneal.sampler import IsingSampler, in_threads
 from anneal.schedules import resolve
 from anneal.solvers.anneal import anneal
@@ -26,13 +26,16 @@ ANNEAL_SHARE = 0.1
 
 
 class TabuSampler(IsingSampler):
-    """Tabu search: a short anneal makes a pool of elites, each improved by tabu search; then pairs are relinked.
+    """Tabu search: a short anneal makes a pool of elites, each improved by tabu search; then pairs
+    are relinked.
 
-    The strongest on dense problems. num_reads: elites returned, best first (default 1). num_sweeps: of the first
-    anneal (default 200); num_restarts: searches after the pool's own (default 20; by the clock with a
-    ``time_limit``). tenure: flips a spin stays (default about n/100, from 10 to 20 more).
+    The strongest on dense problems. num_reads: elites returned, best first (default 1). num_sweeps:
+    of the first anneal (default 200); num_restarts: searches after the pool's own (default 20; by
+    the clock with a ``time_limit``). tenure: flips a spin stays (default about n/100, from 10 to 20
+    more).
 
-    >>> TabuSampler().sample_ising({0: 1.0}, {(0, 1): -1.0, (1, 2): -1.0}, seed=1).first.energy
+    >>> sampleset = TabuSampler().sample_ising({0: 1.0}, {(0, 1): -1.0, (1, 2): -1.0}, seed=1)
+    >>> float(sampleset.first.energy)
     -3.0
     """
 
@@ -69,7 +72,9 @@ class TabuSampler(IsingSampler):
             seconds = control.remaining() * min(num_threads, count) / count / len(h)
             pools = [Pool(graph, size, control, own, tenure) for own in rng.spawn(count)]
 
-            def work(pool: Pool, layout: Any = layout, schedule: Any = schedule, seconds: float = seconds) -> None:
+            def work(
+                pool: Pool, layout: Any = layout, schedule: Any = schedule, seconds: float = seconds
+            ) -> None:
                 ends = control.elapsed() + seconds
                 starts = initial
                 if starts is None:
@@ -77,7 +82,13 @@ class TabuSampler(IsingSampler):
                     sweeps = num_sweeps
                     if sweeps is None and not math.isfinite(seconds):
                         sweeps = 200
-                    anneal(replicas, schedule, control, num_sweeps=sweeps, seconds=seconds * ANNEAL_SHARE)
+                    anneal(
+                        replicas,
+                        schedule,
+                        control,
+                        num_sweeps=sweeps,
+                        seconds=seconds * ANNEAL_SHARE,
+                    )
                     starts = replicas.states()[np.argsort(replicas.energies(), kind="stable")]
                 pool.fill(starts, ends)
                 pool.improve(num_restarts, ends)
@@ -100,7 +111,9 @@ class Graph:
 
     @classmethod
     def of(cls, layout: Layout, J: Couplings) -> Graph:
-        """From the layout that the anneal used; sparse ones get the pads and the field type of rows."""
+        """From the layout that the anneal used; sparse ones get the pads and the field type of
+        rows.
+        """
         numbers, n = layout.numbers, layout.num_spins
         if isinstance(layout, DenseLayout):
             none = np.empty(0, np.int32)
@@ -134,7 +147,12 @@ class Pool:
     """Elite states, each a local optimum of tabu search."""
 
     def __init__(
-        self, graph: Graph, size: int, control: Control, rng: np.random.Generator, tenure: int | None
+        self,
+        graph: Graph,
+        size: int,
+        control: Control,
+        rng: np.random.Generator,
+        tenure: int | None,
     ) -> None:
         self.graph = graph
         self.size = size
@@ -151,7 +169,11 @@ class Pool:
         """Improve the given states, and random ones up to the pool's size."""
         while len(self.states) < self.size and (self._on(ends) or not len(self.states)):
             k = len(self.states)
-            state = starts[k] if k < len(starts) else random_states(self.rng, 1, self.graph.num_spins)[0]
+            state = (
+                starts[k]
+                if k < len(starts)
+                else random_states(self.rng, 1, self.graph.num_spins)[0]
+            )
             self._keep(*self._search(self._padded(state), ends))
         while len(self.states) < self.size:  # out of time: what is returned has to have its number
             extra = random_states(self.rng, 1, self.graph.num_spins)
@@ -159,7 +181,9 @@ class Pool:
             self.energies = np.append(self.energies, np.inf)
 
     def improve(self, num_restarts: int, ends: float) -> None:
-        """Relink two elites, or shake one, search from there, and keep the result where it beats the worst."""
+        """Relink two elites, or shake one, search from there, and keep the result where it beats
+        the worst.
+        """
         done = 0
         while self._on(ends) and (math.isfinite(ends) or done < num_restarts):
             done += 1
@@ -173,7 +197,9 @@ class Pool:
                 spins = middle
             else:
                 strength = int(self.rng.integers(2, max(3, self.graph.num_spins // 8)))
-                perturb(*self.graph.arrays, self.graph.num_spins, spins, gains, strength, self.state)
+                perturb(
+                    *self.graph.arrays, self.graph.num_spins, spins, gains, strength, self.state
+                )
             self._replace(*self._search(spins, ends))
 
     def _on(self, ends: float) -> bool:
@@ -201,8 +227,8 @@ class Pool:
         most = max(1, CHUNK_WORK // len(spins))
         while True:
             tabu_search(
-                *graph.arrays, graph.num_spins, spins, gains, until, best, walk, self.tenure, 10, patience, most,
-                self.state,
+                *graph.arrays, graph.num_spins, spins, gains, until, best, walk, self.tenure, 10,
+                patience, most, self.state,
             )  # fmt: skip
             self.control.improve(first - 2 * walk[1] * graph.scale)
             if walk[3] - walk[2] >= patience or not self._on(ends):
