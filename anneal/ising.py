@@ -59,7 +59,7 @@ class Ising:
         A diagonal J_ii s_i² = J_ii goes to the offset (half of it: the form is ½ sᵀJs).
         Raises InputError for shapes that do not fit, asymmetry, NaN and infinity.
         """
-        h = np.ascontiguousarray(h, dtype=np.float64)
+        h = np.array(h, dtype=np.float64)
         J = sparse.csr_array(J, dtype=np.float64) if sparse.issparse(J) else np.array(J, np.float64)
         if h.ndim != 1 or J.shape != (len(h), len(h)):
             raise InputError(

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 from sybil import Example, Sybil
-from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.markdown import CodeBlockParser
 
 ROOT = Path(__file__).resolve().parents[1]
 LENIENT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -26,14 +27,12 @@ DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 NOTEBOOKS = [path for path in (ROOT / "docs").glob("*.py") if path.name != "conf.py"]
 
 
-class PythonBlocks(PythonCodeBlockParser):
+def run_python(example: Example) -> str | None:
     """Run a block, and write it where its first line names a file."""
-
-    def evaluate(self, example: Example) -> str | None:
-        named = re.match(r"# (\w+\.py)\n", example.parsed)
-        if named:
-            Path(named[1]).write_text(example.parsed)
-        return super().evaluate(example)
+    named = re.match(r"# (\w+\.py)\n", example.parsed)
+    if named:
+        Path(named[1]).write_text(example.parsed)
+    return PythonEvaluator()(example)
 
 
 def run_console(example: Example) -> str | None:
@@ -59,7 +58,7 @@ def test_examples(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     parsers = [
-        PythonBlocks(doctest_optionflags=LENIENT),
+        CodeBlockParser(language="python", evaluator=run_python),
         CodeBlockParser(language="console", evaluator=run_console),
     ]
     for example in Sybil(parsers, path=str(path.parent)).parse(path).examples():

@@ -122,6 +122,7 @@ class Population:
         """The long anneal; each deme's best lane becomes its elite and absorbs the others."""
         if initial is not None:
             self.replicas.set_states(initial[np.arange(self.layout.lanes) % len(initial)])
+        given, given_energies = self.replicas.states(), self.replicas.energies()
         if num_sweeps is None and not math.isfinite(seconds):
             num_sweeps = 1000
         share = FIRST_SHARE if num_sweeps is None and self._fits(MANY_SWEEPS, seconds) else 1.0
@@ -139,6 +140,8 @@ class Population:
             self.elites[deme] = states[best]
             self.energies[deme] = energies[best]
             self._absorb(deme, states[own], energies[own])
+            if initial is not None:  # the result is no worse than what was given
+                self._absorb(deme, given[own], given_energies[own])
 
     def _fits(self, num_sweeps: int, seconds: float) -> bool:
         """Whether that many sweeps fit in so much time, by trying one at the hot end."""
