@@ -28,6 +28,7 @@ from anneal.kernels.sparse import lane_energies, sparse_anneal, subtract_down
 
 ROWS_ABOVE = 0.08  # from this density on, a row of J at a time beats replica lanes
 SMALL = 96  # below this many spins the lanes win at any density
+BLOCK = 4096  # spins of all lanes turned over at once
 DENSE_BYTES = 2**32  # no dense matrix beyond this
 HOTTEST = 2.0**24  # accepts every move: times the largest integer; of floats, below a row's pad
 
@@ -248,7 +249,9 @@ class SparseReplicas(Replicas):
 
     def set_states(self, states: NDArray[np.int8]) -> None:
         """Take (lanes, n) states; fields follow."""
-        self.spins[:] = states.T
+        for start in range(0, self.layout.num_spins, BLOCK):
+            block = slice(start, start + BLOCK)
+            self.spins[block] = states[:, block].T
         self.refresh()
 
     def refresh(self) -> None:
@@ -259,7 +262,11 @@ class SparseReplicas(Replicas):
 
     def states(self) -> NDArray[np.int8]:
         """(lanes, n) int8."""
-        return np.ascontiguousarray(self.spins.T, dtype=np.int8)
+        states = np.empty(self.spins.shape[::-1], np.int8)
+        for start in range(0, self.layout.num_spins, BLOCK):  # blocks that stay in the cache
+            block = slice(start, start + BLOCK)
+            states[:, block] = self.spins[block].T
+        return states
 
     def energies(self) -> NDArray[np.float64]:
         """(lanes,), in the problem's unit, without its offset."""

@@ -26,6 +26,7 @@ TABLE_VISITS = (
     4096  # spins visited on one table of thresholds: filling it costs about a tenth of that
 )
 DESCENT = 4  # steps of sweeps that a descent takes, about
+HAND_OVER = 5e-9  # seconds a spin of a replica, to take the states out and compare them
 LOOKS = 50  # times in an anneal that the best energy is looked up, at least
 LOOK_SECONDS = 0.1  # between two looks, at most
 UNIT = 1000  # sweeps of the shortest restart
@@ -241,6 +242,7 @@ def anneal(
     if num_sweeps is not None and sweeps_each is None:
         each = max(1, min(each, num_sweeps // MIN_STEPS))
     steps = max(1, CHUNK_UPDATES // (layout.num_spins * layout.lanes * each))
+    handing_over = HAND_OVER * layout.num_spins * layout.lanes
     began = looked = control.elapsed()
     done, pace, made = 0.0, 0.0, 0
     while done < 1.0 and not control.stop():
@@ -255,7 +257,8 @@ def anneal(
         replicas.anneal(schedule.temperatures(marks), each)
         if num_sweeps is None:
             spent = control.elapsed() - before
-            left = seconds - DESCENT * spent / steps  # time for the descent is kept back
+            # Time for the descent, and for handing over the states, is kept back.
+            left = seconds - DESCENT * spent / steps - handing_over
             ahead = (control.elapsed() - began) / left if left > 0 else 1.0
             pace = ahead - done
         if int(LOOKS * ahead) > int(LOOKS * done) or control.elapsed() > looked + LOOK_SECONDS:
