@@ -14,9 +14,10 @@ import numpy as np
 
 from anneal.control import Control
 from anneal.ising import Ising
+from anneal.layouts import choose_layout
 from anneal.problem import Problem
 from anneal.records import Record, RecordFile, Task
-from anneal.replicas import choose_layout, random_states
+from anneal.replicas import random_states
 from anneal.schedules import Schedule, closed_form
 from anneal.solvers.tabu import Graph, Pool
 from anneal.suites import Instance, generated_instance

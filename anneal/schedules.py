@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from anneal.control import Control
 from anneal.errors import InputError
 from anneal.ising import Ising
-from anneal.replicas import Layout, choose_layout
+from anneal.layouts import Layout, choose_layout
 
 Shape = Literal["linear", "geometric", "custom", "cooling", "measured"]
 HOT_ENTROPY = 0.65  # the anneal starts where the spins keep this share of their entropy

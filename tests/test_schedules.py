@@ -10,7 +10,7 @@ import pytest
 from anneal.control import Control
 from anneal.errors import InputError
 from anneal.ising import Ising
-from anneal.replicas import choose_layout
+from anneal.layouts import choose_layout
 from anneal.schedules import (
     Schedule,
     automatic_betas,

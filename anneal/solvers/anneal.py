@@ -11,13 +11,8 @@ from numpy.typing import NDArray
 from anneal.control import Control
 from anneal.errors import InputError
 from anneal.ising import Couplings, Ising
-from anneal.replicas import (
-    Layout,
-    Replicas,
-    SparseLayout,
-    choose_layout,
-    random_states,
-)
+from anneal.layouts import Layout, SparseLayout, choose_layout
+from anneal.replicas import Replicas, random_states
 from anneal.sampler import IsingSampler, in_threads
 from anneal.schedules import Schedule, resolve
 

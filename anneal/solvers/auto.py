@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from anneal.control import Control
 from anneal.ising import Couplings, Ising
+from anneal.layouts import ROWS_ABOVE
 from anneal.presolve import Reduction, reduce
-from anneal.replicas import ROWS_ABOVE
 from anneal.sampler import IsingSampler
 from anneal.solvers import get_solver
 

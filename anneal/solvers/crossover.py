@@ -14,7 +14,7 @@ from anneal.control import Control
 from anneal.ising import Couplings, Ising
 from anneal.kernels.crossover import absorb
 from anneal.kernels.random import new_state
-from anneal.replicas import Numbers, SparseLayout
+from anneal.layouts import Numbers, SparseLayout
 from anneal.sampler import IsingSampler, in_threads
 from anneal.schedules import Schedule, resolve
 from anneal.solvers.anneal import anneal

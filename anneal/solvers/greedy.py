@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from anneal.control import Control
 from anneal.ising import Couplings
-from anneal.replicas import choose_layout
+from anneal.layouts import choose_layout
 from anneal.sampler import IsingSampler, in_threads
 from anneal.solvers.anneal import Group, Reads
 

@@ -14,7 +14,8 @@ from anneal.control import Control
 from anneal.ising import Couplings, Ising
 from anneal.kernels.random import new_state
 from anneal.kernels.tabu import perturb, relink, tabu_search
-from anneal.replicas import DenseLayout, Layout, choose_layout, random_states
+from anneal.layouts import DenseLayout, Layout, choose_layout
+from anneal.replicas import random_states
 from anneal.sampler import IsingSampler, in_threads
 from anneal.schedules import resolve
 from anneal.solvers.anneal import anneal

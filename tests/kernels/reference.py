@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anneal.ising import Ising
-from anneal.replicas import DenseLayout, Numbers, SparseLayout
+from anneal.layouts import DenseLayout, Numbers, SparseLayout
 
 Floats = NDArray[np.float64]
 Spins = NDArray[np.int8]

@@ -10,7 +10,7 @@ from scipy.stats import chi2, norm
 
 from anneal.ising import Ising
 from anneal.kernels.random import NUM_QUANTILES, exponential_quantiles, logistic_quantiles
-from anneal.replicas import SparseLayout, choose_layout
+from anneal.layouts import SparseLayout, choose_layout
 from tests.kernels.reference import (
     FORCED,
     LAYOUTS,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from anneal.ising import Ising
 from anneal.kernels.crossover import absorb
-from anneal.replicas import SparseLayout
+from anneal.layouts import SparseLayout
 from tests.kernels.reference import (
     SPARSE_KINDS,
     components,

@@ -9,7 +9,7 @@ import pytest
 
 from anneal.ising import Ising
 from anneal.kernels.sparse import lane_energies
-from anneal.replicas import DenseLayout, Numbers, SparseLayout, choose_layout
+from anneal.layouts import DenseLayout, Numbers, SparseLayout, choose_layout
 from tests.kernels.reference import LAYOUTS, forced_layout, random_ising
 
 TEMPERATURES = np.geomspace(20, 0.2, 40)

@@ -1,0 +1,146 @@
+"""Layouts: the arrays and the number type in which a problem's kernel wants it.
+
+:func:`choose_layout` decides once, by the numbers and the density; ``layout.replicas(rng)`` makes
+states that threads may anneal side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from anneal.ising import Couplings, Ising, integer_scale
+from anneal.replicas import DenseReplicas, SparseReplicas
+
+ROWS_ABOVE = 0.08  # from this density on, a row of J at a time beats replica lanes
+SMALL = 96  # below this many spins the lanes win at any density
+DENSE_BYTES = 2**32  # no dense matrix beyond this
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """A problem in units of ``scale``: integers where the coefficients have a common unit, else
+    floats near 1.
+    """
+
+    scale: float
+    whole: bool
+    largest_field: float
+    largest: float
+    smallest: float
+
+    @classmethod
+    def of(cls, h: NDArray[np.float64], J: Couplings) -> Numbers:
+        values = J.data if isinstance(J, sparse.csr_array) else J
+        sizes = np.unique(np.abs(np.concatenate([np.unique(h), np.unique(values)])))
+        sizes = sizes[sizes > 0]
+        largest = Ising(np.abs(h).max(axis=0), J).largest_field()
+        scale = integer_scale(sizes)
+        if scale is not None and largest / scale < 2**28:
+            return cls(scale, True, largest / scale, sizes.max(initial=0) / scale, 1.0)
+        top = float(sizes.max())
+        return cls(top, False, largest / top, 1.0, float(sizes.min()) / top)
+
+    def doubled(self) -> Numbers:
+        """The same in half the unit."""
+        return Numbers(
+            self.scale / 2, self.whole, 2 * self.largest_field, 2 * self.largest, self.smallest
+        )
+
+    def lane_type(self) -> np.dtype[Any]:
+        """The first type that holds every half field: int8, int16, int32, or float32, float64."""
+        if not self.whole:
+            return self.row_type()
+        for candidate in (np.int8, np.int16):
+            top = np.iinfo(candidate).max
+            if self.largest <= top and self.largest_field <= 2 * (top - 1):
+                return np.dtype(candidate)
+        return np.dtype(np.int32)
+
+    def row_type(self) -> np.dtype[Any]:
+        """The first type that holds every field of a row: int32, float32 or float64."""
+        if self.whole:
+            return np.dtype(np.int32)
+        wide = self.smallest * 2**20 < self.largest_field
+        return np.dtype(np.float64 if wide else np.float32)
+
+    def convert(self, values: NDArray[Any], kind: Any) -> NDArray[Any]:
+        """In units of the scale."""
+        scaled = values / self.scale
+        return (np.rint(scaled) if self.whole else scaled).astype(kind)
+
+
+class SparseLayout:
+    """Rows of lanes, one spin of all replicas in 64 bytes; h: (m, n) of m problems that share J.
+
+    Integers of m problems whose fields differ in parity are doubled: then all are even.
+    """
+
+    def __init__(self, h: NDArray[np.float64], J: Couplings, numbers: Numbers) -> None:
+        h = np.atleast_2d(h)
+        csr = sparse.csr_array(J)
+        self.num_spins = h.shape[1]
+        self.parity = np.zeros(self.num_spins, np.int8)
+        if numbers.whole:
+            sums = numbers.convert(h, np.int64) + numbers.convert(csr.sum(axis=1), np.int64)
+            odd = (sums % 2).astype(np.int8)
+            if (odd == odd[0]).all():
+                self.parity = odd[0]
+            else:
+                numbers = numbers.doubled()
+        self.numbers = numbers
+        self.kind = numbers.lane_type()
+        self.lanes = 64 // self.kind.itemsize
+        self.indptr = csr.indptr.astype(np.int64)
+        self.indices = csr.indices.astype(np.int32)
+        self.weights = numbers.convert(csr.data, self.kind)
+        self.biases = numbers.convert(h[0], self.kind)
+        sums = csr.sum(axis=1) / numbers.scale
+        self.row_sums = np.rint(sums).astype(np.int64) if numbers.whole else sums
+
+    def replicas(self, rng: np.random.Generator, **options: Any) -> SparseReplicas:
+        return SparseReplicas(self, rng, **options)
+
+
+class DenseLayout:
+    """The coupling matrix in the narrowest type, one replica after the other."""
+
+    lanes = 4  # replicas that share one table of thresholds
+
+    def __init__(self, h: NDArray[np.float64], J: Couplings, numbers: Numbers) -> None:
+        h = np.atleast_2d(h)
+        self.numbers = numbers
+        self.kind = numbers.row_type()
+        self.num_spins = h.shape[1]
+        step = 64 // self.kind.itemsize
+        self.width = -(-self.num_spins // step) * step
+        dense = J.toarray() if isinstance(J, sparse.csr_array) else J
+        narrow = self.kind
+        if numbers.whole:
+            top = np.abs(dense).max(initial=0) / numbers.scale
+            narrow = np.dtype(np.int8 if top < 128 else np.int16 if top < 2**15 else np.int32)
+        self.matrix = np.zeros((self.num_spins, self.width), narrow)
+        self.matrix[:, : self.num_spins] = numbers.convert(dense, narrow)
+        self.biases = np.full(self.width, -(2**30), self.kind)  # a pad that no move ever picks
+        self.biases[: self.num_spins] = numbers.convert(h[0], self.kind)
+
+    def replicas(self, rng: np.random.Generator, **options: Any) -> DenseReplicas:
+        return DenseReplicas(self, rng, **options)
+
+
+Layout = SparseLayout | DenseLayout
+
+
+def choose_layout(h: NDArray[np.float64], J: Couplings, *, lanes_only: bool = False) -> Layout:
+    """Lanes for sparse or small problems, rows for dense ones; h: (n,) or (m, n) of m problems that
+    share J.
+    """
+    h = np.atleast_2d(h)
+    n = h.shape[1]
+    numbers = Numbers.of(h, J)
+    rows = n > SMALL and Ising(h[0], J).density > ROWS_ABOVE and n * n * 4 < DENSE_BYTES
+    return DenseLayout(h, J, numbers) if rows and not lanes_only else SparseLayout(h, J, numbers)
