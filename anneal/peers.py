@@ -148,8 +148,9 @@ def _neal(
     overhead, seconds_per_sweep = _cost(bqm, betas, budget, clock)
     affordable = max(1, int((budget - overhead) / seconds_per_sweep))
     sweeps = min(affordable, MAX_SWEEPS if one_long_read else DEFAULT_SWEEPS)
-    # More reads than should fit: the watch ends them.
-    reads = min(1 + int(1.5 * affordable / sweeps), MAX_READS)
+    # Far more reads than should fit, as the cost may have been measured on a busy machine: the
+    # watch ends them.
+    reads = min(10 + int(10 * affordable / sweeps), MAX_READS)
 
     def call(seed: int, stop: Stop) -> dimod.SampleSet:
         watch = _Watch(budget, clock, stop)
