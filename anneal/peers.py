@@ -179,13 +179,14 @@ def _cost(
         shape = partial(_schedule, ends=default_beta_range(bqm))
     else:
         shape = partial(_custom, bqm, betas)
-        overhead = seconds(partial(shape, 1))
+        # The least of several: the first one loads the pilot's kernels.
+        overhead = min(seconds(partial(shape, 1)) for _ in range(3))
     # With the range given, only conversion remains beside the sweeps.
     short = min(seconds(partial(shape, 1)) for _ in range(2))
     sweeps, taken, enough = 1, 0.0, max(0.02, 0.05 * budget)
     while taken < enough and sweeps < MAX_SWEEPS:
         sweeps *= 4
-        taken = seconds(partial(shape, sweeps)) - short
+        taken = min(seconds(partial(shape, sweeps)) for _ in range(2)) - short
     # 1 ns where sweeps cost nothing, as those of no variables.
     return overhead, max(taken / (sweeps - 1), 1e-9)
 

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,7 +137,7 @@ class RecordFile:
         self.path = Path(path)
 
     def append(self, record: Record) -> None:
-        """Add one row in a single write and hand it to the disk.
+        """Add one row in a single write and hand it to the disk, one process at a time.
 
         A row torn by an earlier interruption is first ended with a newline. Raises
         :class:`~anneal.errors.InputError` where the file cannot be written.
@@ -145,6 +146,7 @@ class RecordFile:
         try:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             try:
+                _lock(handle)
                 if _ends_torn(handle):
                     row = b"\n" + row
                 if os.write(handle, row) != len(row):
@@ -199,6 +201,14 @@ def _cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _lock(handle: int) -> None:
+    """Wait for other processes that append; closing the file lets the next one in."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _ends_torn(handle: int) -> bool:

@@ -35,7 +35,9 @@ ASSIGNMENT = "2\n0 3\n3 0\n0 2\n2 0\n"
 
 
 def qbnn(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(cli.app, [str(item) for item in arguments])
+    # Wide enough that no path or reason is wrapped, whoever runs the tests.
+    wide = {"COLUMNS": "250"}
+    result = CliRunner().invoke(cli.app, [str(item) for item in arguments], env=wide)
     assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
     return result
 
