@@ -79,7 +79,8 @@ def energy_distribution(
         counts = np.asarray(found["counts"], float)
         share = 100 * counts / counts.sum()
         style: dict[str, Any] = {"color": _colour(index), "histtype": "stepfilled"}
-        label = f"{label} ({int(counts.sum()):,} reads)"
+        reads = int(counts.sum())
+        label = f"{label} ({reads:,} read{'s' if reads != 1 else ''})"
         axes.hist(found["values"], edges.tolist(), weights=share, alpha=0.45, label=label, **style)
     if best_known is not None:
         _reference(axes, best_known, vertical=True)

@@ -21,7 +21,7 @@ TABLE_VISITS = (
     4096  # spins visited on one table of thresholds: filling it costs about a tenth of that
 )
 DESCENT = 4  # steps of sweeps that a descent takes, about
-HAND_OVER = 5e-9  # seconds a spin of a replica, to take the states out and compare them
+HAND_OVER = 1.5e-8  # seconds a spin of a replica, to take the states out and compare them
 LOOKS = 50  # times in an anneal that the best energy is looked up, at least
 LOOK_SECONDS = 0.1  # between two looks, at most
 UNIT = 1000  # sweeps of the shortest restart
