@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import _thread
 import math
+import signal
 import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import dimod
@@ -157,6 +159,15 @@ def test_a_generator_is_a_seed_and_moves_on() -> None:
     assert not np.array_equal(first, second)
 
 
+@pytest.fixture
+def control_c() -> Iterator[None]:
+    """Ctrl-C interrupts, as in a terminal; a shell makes what it starts in the background deaf."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("control_c")
 @pytest.mark.parametrize("name", ["anneal", "crossover", "tabu", "random"])
 def test_control_c_returns_the_best_so_far(name: str) -> None:
     timer = threading.Timer(0.15, _thread.interrupt_main)
