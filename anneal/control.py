@@ -43,6 +43,13 @@ class Control:
         """Seconds left; infinity without a limit."""
         return math.inf if self.time_limit is None else self.time_limit - self.elapsed()
 
+    def side_by_side(self, num_threads: int) -> int:
+        """Populations where nobody said how many: one a thread against the clock, else one.
+
+        Without a time limit the result may not depend on the number of threads.
+        """
+        return num_threads if self.time_limit is not None else 1
+
     def stop(self) -> bool:
         """True once the time is up, the target is reached or the call was interrupted."""
         return self.interrupted or self.best <= self.target_energy or self.remaining() <= 0

@@ -71,16 +71,12 @@ class CrossoverSampler(IsingSampler):
                 beta_range=beta_range, beta_schedule_type=beta_schedule_type,
                 beta_schedule=beta_schedule,
             )  # fmt: skip
-            count = num_populations or (num_threads if control.time_limit is not None else 1)
+            count = num_populations or control.side_by_side(num_threads)
             count = max(count, -(-reads // demes_of(layout)))
             populations = [Population(layout, schedule, control, own) for own in rng.spawn(count)]
             seconds = control.remaining() * min(num_threads, count) / count / len(h)
 
-            def work(
-                population: Population,
-                linear: NDArray[np.float64] = linear,
-                seconds: float = seconds,
-            ) -> None:
+            def work(population: Population, seconds: float = seconds) -> None:
                 until = control.elapsed() + seconds
                 population.first(initial, num_sweeps, seconds)
                 population.rounds(num_rounds, round_sweeps, until)
@@ -122,7 +118,7 @@ class Population:
         """The long anneal; each deme's best lane becomes its elite and absorbs the others."""
         if initial is not None:
             self.replicas.set_states(initial[np.arange(self.layout.lanes) % len(initial)])
-        given, given_energies = self.replicas.states(), self.replicas.energies()
+            given, given_energies = self.replicas.states(), self.replicas.energies()
         if num_sweeps is None and not math.isfinite(seconds):
             num_sweeps = 1000
         share = FIRST_SHARE if num_sweeps is None and self._fits(MANY_SWEEPS, seconds) else 1.0

@@ -69,7 +69,7 @@ class TabuSampler(IsingSampler):
                 beta_schedule_type=beta_schedule_type, beta_schedule=beta_schedule,
             )  # fmt: skip
             graph = Graph.of(layout, J)
-            count = num_populations or (num_threads if control.time_limit is not None else 1)
+            count = num_populations or control.side_by_side(num_threads)
             seconds = control.remaining() * min(num_threads, count) / count / len(h)
             pools = [Pool(graph, size, control, own, tenure) for own in rng.spawn(count)]
 
