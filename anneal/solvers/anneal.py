@@ -96,7 +96,9 @@ class AnnealSampler(IsingSampler):
                 gibbs=proposal_acceptance_criteria == "Gibbs", shuffled=randomize_order
             )
             if num_sweeps is None:
-                return restarts(replicas, schedule, control, seconds, len(group.members))
+                return restarts(
+                    replicas, schedule, control, seconds, len(group.members), sweeps_each=each
+                )
             anneal(
                 replicas, schedule, control, num_sweeps=num_sweeps, sweeps_each=each,
                 num_reads=len(group.members),
@@ -167,6 +169,8 @@ def restarts(
     control: Control,
     seconds: float,
     num_reads: int,
+    *,
+    sweeps_each: int | None = None,
 ) -> NDArray[np.int8]:
     """Anneal again and again for so many seconds; the best state of each replica.
 
@@ -189,7 +193,7 @@ def restarts(
         before = control.elapsed()
         anneal(
             replicas, schedule, control, num_sweeps=num_sweeps if whole else None, seconds=left,
-            num_reads=num_reads,
+            sweeps_each=sweeps_each, num_reads=num_reads,
         )  # fmt: skip
         if whole:
             pace = (control.elapsed() - before) / num_sweeps
