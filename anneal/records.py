@@ -61,7 +61,16 @@ class Task:
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide a result, where installed."""
     found = {"python": platform.python_version()}
-    for name in ("numpy", "numba", "dimod", "dwave-samplers", "qbnn"):
+    for name in (
+        "numpy",
+        "numba",
+        "dimod",
+        "dwave-samplers",
+        "torch",
+        "pennylane",
+        "safetensors",
+        "qbnn",
+    ):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
