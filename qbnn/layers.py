@@ -1,0 +1,341 @@
+"""Deformed layers: torch modules that are also circuits.
+
+A neuron counts how many of its N (weight, activation) pairs agree. Moment methods never build a
+tensor of shape batch × out × in: m = α + βφ + γχ is linear in the features (φ, χ), and its powers
+are polynomials in them, reduced by χ² = 1 − φ² (deformed-layers §3).
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from anneal.errors import InputError
+from qbnn.deformation import Coefficients, make_deformation
+from qbnn.emulation import LAWS, exact_probability, fires, threshold_count
+from qbnn.neuron import Neuron
+from qbnn.states import Bits, Moments
+
+# A polynomial in φ and χ: powers (i, j) with j ≤ 1, to coefficients of the weights' shape.
+Polynomial = dict[tuple[int, int], Tensor]
+
+
+class DeformedLayer(nn.Module, abc.ABC):
+    """What dense and convolutional layers share: latent weights, a deformation, moments.
+
+    The weight bit of a connection has spin mean θ = tanh(latent) and coherence x = 1/cosh(latent).
+    """
+
+    def __init__(
+        self,
+        weight_shape: tuple[int, ...],
+        *,
+        deformation: str | nn.Module = "none",
+        share: str = "connection",
+        trainable: bool = True,
+        init_std: float = 0.0,
+        law: str = "clt-cc",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if law not in LAWS:
+            raise InputError(f"unknown law '{law}'; known: {', '.join(LAWS)}")
+        self.law = law
+        spin = torch.empty(weight_shape).uniform_(-1, 1, generator=generator)
+        self.latent = nn.Parameter(torch.atanh(spin.clamp(-0.999, 0.999)))
+        if isinstance(deformation, str):
+            deformation = make_deformation(
+                deformation,
+                weight_shape,
+                share=share,
+                trainable=trainable,
+                init_std=init_std,
+                generator=generator,
+            )
+        self.deformation = deformation
+
+    @property
+    def fan_in(self) -> int:
+        """N, the number of pairs that a neuron counts."""
+        return math.prod(self.latent.shape[1:])
+
+    @property
+    def weight(self) -> Bits:
+        """The weights as bits: spin means tanh(latent) and coherences 1/cosh(latent)."""
+        return Bits(torch.tanh(self.latent), 1 / torch.cosh(self.latent))
+
+    def coefficients(self) -> Coefficients:
+        """α, β and γ of every connection, each of the weights' shape; ``None`` for zero."""
+        found: Coefficients = self.deformation.coefficients(*self.weight)
+        return found
+
+    def eigenvalues(self) -> Tensor | None:
+        """What each pair adds to the count, of the weights' shape; ``None`` where it is 1."""
+        found: Tensor | None = self.deformation.eigenvalues()
+        return None if found is None else found.expand_as(self.latent)
+
+    def moments(self, bits: Bits, *, third: bool = False) -> Moments:
+        """Return the moments of a = 2K − N for a batch of bits, shape (batch, out, …).
+
+        mean Σm, variance N − Σm² and, with ``third``, third central moment −2Σ(m − m³). Raises
+        :class:`~anneal.errors.InputError` for bits of a wrong shape.
+        """
+        self._check(bits.spin)
+        d = self.eigenvalues()
+        alpha, beta, gamma = self.coefficients()
+        line = {(0, 0): alpha, (1, 0): beta, (0, 1): gamma}
+        first = {power: w for power, w in line.items() if w is not None}
+        square = _times(first, first)
+        bits = self._pad(bits)
+        features: dict[tuple[int, int], Tensor] = {}
+        mean = self._evaluate(_scaled(first, d, 1), bits, features)
+        squares = self._evaluate(_scaled(square, d, 2), bits, features)
+        size = float(self.fan_in) if d is None else self._per_output(d.square())
+        found = Moments(
+            mean, size - squares, float(self.fan_in) if d is None else self._per_output(d)
+        )
+        if not third:
+            return found
+        cube = _times(first, square)
+        cubes = self._evaluate(_scaled(cube, d, 3), bits, features)
+        lines = mean if d is None else self._evaluate(_scaled(first, d, 3), bits, features)
+        return found._replace(third=-2 * (lines - cubes))
+
+    def moments_of_values(self, values: Tensor) -> Moments:
+        """Return the moments of a = Σ w x for real inputs x: Σθx and Σ(1 − θ²)x² (PBNet).
+
+        Such a layer is no circuit; padding is with zeros. Raises
+        :class:`~anneal.errors.InputError` where the layer is deformed.
+        """
+        self._check(values)
+        alpha, beta, gamma = self.coefficients()
+        if alpha is not None or gamma is not None or self.eigenvalues() is not None:
+            raise InputError("a layer with real inputs must be undeformed: family 'none'")
+        mean = self._mix(self._pad_with(values, 0.0), beta)
+        variance = self._mix(self._pad_with(values.square(), 0.0), 1 - beta.square())
+        return Moments(mean, variance, float(self.fan_in))
+
+    def pair_means(self, bits: Bits) -> Tensor:
+        """Return m of every pair, (batch, out, …, N): as large as it looks, for the exact law."""
+        self._check(bits.spin)
+        spin, coherence = (self._patches(part) for part in self._pad(bits))
+        means: Tensor = torch.zeros((), dtype=spin.dtype, device=spin.device)
+        for weight, feature in zip(self.coefficients(), (None, spin, coherence), strict=True):
+            if weight is not None:
+                flat = weight.expand_as(self.latent).flatten(1)
+                flat = flat.reshape(len(flat), *[1] * (spin.dim() - 3), -1)
+                means = means + (flat if feature is None else flat * feature)
+        return means.expand(*spin.shape[:1], len(self.latent), *spin.shape[2:])
+
+    def neuron(self, index: int, *, kappa: int | None = None, flipped: bool = False) -> Neuron:
+        """Return one output as what a circuit needs; κ = ceil(N/2) if not given."""
+        if not 0 <= index < len(self.latent):
+            raise InputError(f"no neuron {index}; the layer has {len(self.latent)}")
+        if not hasattr(self.deformation, "unitary"):
+            raise InputError("the classical control has no circuit")
+        gates = self.deformation.unitary().expand(*self.latent.shape, 4, 4)[index].reshape(-1, 4, 4)
+        d = self.eigenvalues()
+        d = None if d is None else d[index].flatten()
+        total = float(self.fan_in) if d is None else float(d.detach().sum())
+        return Neuron(
+            weight=Bits(*(part[index].flatten() for part in self.weight)),
+            gates=gates,
+            kappa=threshold_count(total) if kappa is None else kappa,
+            flipped=flipped,
+            eigenvalues=d,
+        )
+
+    def forward(self, probability: Tensor) -> Tensor:
+        """Return P(output bit = 1) for P(input bit = 1), with the threshold a ≥ 0."""
+        bits = Bits.from_probability(probability)
+        moments = self.moments(bits, third=self.law == "edgeworth")
+        return self.fires(bits, moments, self.law, lattice=True).probability
+
+    def fires(self, bits: Bits, moments: Moments, law: str, *, lattice: bool) -> Bits:
+        """Return the output bits by a law; the moments carry the threshold.
+
+        Raises :class:`~anneal.errors.InputError` for the exact law of a scaled deformation.
+        """
+        if law != "exact":
+            return fires(moments, law, lattice=lattice)
+        if self.eigenvalues() is not None:
+            raise InputError("a scaled count is no Poisson-binomial one; take the law clt")
+        r = (1 + self.pair_means(bits)) / 2
+        return Bits.from_probability(exact_probability(r, moments, lattice=lattice))
+
+    @abc.abstractmethod
+    def _mix(self, features: Tensor, weights: Tensor) -> Tensor:
+        """Multiply features by weights over the fan-in."""
+
+    @abc.abstractmethod
+    def _patches(self, values: Tensor) -> Tensor:
+        """Return what each output position reads, (batch, 1, …, N)."""
+
+    @abc.abstractmethod
+    def _check(self, values: Tensor) -> None:
+        """Raise :class:`~anneal.errors.InputError` for an input of a wrong shape."""
+
+    @abc.abstractmethod
+    def _pad_with(self, values: Tensor, value: float) -> Tensor:
+        """Return the input with its border."""
+
+    def _pad(self, bits: Bits) -> Bits:
+        """Return the bits with a border of bits 0: spin −1 and no coherence."""
+        return Bits(self._pad_with(bits.spin, -1.0), self._pad_with(bits.coherence, 0.0))
+
+    def _per_output(self, weights: Tensor) -> Tensor:
+        ones = [1] * (self.latent.dim() - 2)
+        return weights.expand_as(self.latent).flatten(1).sum(1).reshape(-1, *ones)
+
+    def _evaluate(
+        self, polynomial: Polynomial, bits: Bits, features: dict[tuple[int, int], Tensor]
+    ) -> Tensor:
+        """Return Σ_i polynomial(φ_i, χ_i), (batch, out, …): one product over all features."""
+        powers = [power for power in polynomial if power != (0, 0)]
+        for power in powers:
+            if power not in features:
+                features[power] = _feature(bits, power)
+        weights = [polynomial[power].expand_as(self.latent) for power in powers]
+        found = self._mix(torch.cat([features[p] for p in powers], 1), torch.cat(weights, 1))
+        constant = polynomial.get((0, 0))
+        return found if constant is None else found + self._per_output(constant)
+
+
+class DeformedLinear(DeformedLayer):
+    """A dense layer of deformed neurons: P(bit = 1) in, (batch, in), and out, (batch, out).
+
+    >>> layer = DeformedLinear(4, 3, deformation="real4")
+    >>> layer(torch.full((2, 4), 0.5)).shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        deformation: str | nn.Module = "none",
+        share: str = "connection",
+        trainable: bool = True,
+        init_std: float = 0.0,
+        law: str = "clt-cc",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            (out_features, in_features),
+            deformation=deformation,
+            share=share,
+            trainable=trainable,
+            init_std=init_std,
+            law=law,
+            generator=generator,
+        )
+
+    def _mix(self, features: Tensor, weights: Tensor) -> Tensor:
+        return F.linear(features, weights)
+
+    def _patches(self, values: Tensor) -> Tensor:
+        return values[:, None]
+
+    def _pad_with(self, values: Tensor, value: float) -> Tensor:
+        return values
+
+    def _check(self, values: Tensor) -> None:
+        if values.dim() != 2 or values.shape[1] != self.latent.shape[1]:
+            raise InputError(
+                f"a dense layer wants an input of shape (batch, {self.latent.shape[1]}), "
+                f"but has {tuple(values.shape)}"
+            )
+
+
+class DeformedConv2d(DeformedLayer):
+    """A convolution of deformed neurons: P(bit = 1) in, (batch, in, height, width), and out.
+
+    Border rule: ``padding`` adds pixels that are the bit 0 for certain (spin −1, no coherence).
+    They count like any other, so the fan-in N = in · kernel² and the threshold hold everywhere.
+
+    >>> DeformedConv2d(1, 2, 3, stride=2)(torch.full((1, 1, 5, 5), 0.5)).shape
+    torch.Size([1, 2, 2, 2])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        deformation: str | nn.Module = "none",
+        share: str = "connection",
+        trainable: bool = True,
+        init_std: float = 0.0,
+        law: str = "clt-cc",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            (out_channels, in_channels, kernel_size, kernel_size),
+            deformation=deformation,
+            share=share,
+            trainable=trainable,
+            init_std=init_std,
+            law=law,
+            generator=generator,
+        )
+        self.stride = stride
+        self.padding = padding
+
+    def _mix(self, features: Tensor, weights: Tensor) -> Tensor:
+        return F.conv2d(features, weights, stride=self.stride)
+
+    def _patches(self, values: Tensor) -> Tensor:
+        size = self.latent.shape[-1]
+        windows = values.unfold(2, size, self.stride).unfold(3, size, self.stride)
+        return windows.permute(0, 2, 3, 1, 4, 5).flatten(3)[:, None]
+
+    def _pad_with(self, values: Tensor, value: float) -> Tensor:
+        return F.pad(values, [self.padding] * 4, value=value) if self.padding else values
+
+    def _check(self, values: Tensor) -> None:
+        least = self.latent.shape[-1] - 2 * self.padding
+        channels = self.latent.shape[1]
+        if values.dim() != 4 or values.shape[1] != channels or min(values.shape[2:]) < least:
+            raise InputError(
+                f"a convolution wants an input of shape (batch, {channels}, ≥{least}, ≥{least}), "
+                f"but has {tuple(values.shape)}"
+            )
+
+
+def _times(left: Polynomial, right: Polynomial) -> Polynomial:
+    """Return the product of two polynomials, reduced by χ² = 1 − φ²."""
+    found: Polynomial = {}
+
+    def add(power: tuple[int, int], term: Tensor) -> None:
+        found[power] = found[power] + term if power in found else term
+
+    for (i, j), a in left.items():
+        for (k, m), b in right.items():
+            term = a * b
+            if j + m < 2:
+                add((i + k, j + m), term)
+            else:
+                add((i + k, 0), term)
+                add((i + k + 2, 0), -term)
+    return found
+
+
+def _scaled(polynomial: Polynomial, eigenvalues: Tensor | None, power: int) -> Polynomial:
+    """Return the polynomial of (d m)^power."""
+    if eigenvalues is None:
+        return polynomial
+    return {key: w * eigenvalues**power for key, w in polynomial.items()}
+
+
+def _feature(bits: Bits, power: tuple[int, int]) -> Tensor:
+    i, j = power
+    spin = bits.spin if i == 1 else bits.spin**i
+    return bits.coherence if i == 0 else spin * bits.coherence if j else spin
