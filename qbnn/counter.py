@@ -120,21 +120,15 @@ class Counter(Operation):  # type: ignore[misc]
         turns by all of ``c + sum d`` and back by the ``d_i`` of each pair that disagrees.
         ``2 N + 2 t N + t (t - 1) + 3 floor(t / 2)`` CNOTs, N fewer without uncomputing.
         """
-        wires = Wires(wires)
-        weights, activations = wires[: 2 * num_pairs : 2], wires[1 : 2 * num_pairs : 2]
-        counting = wires[2 * num_pairs :]
-        values = data[0] if data else np.ones(num_pairs)
-        parities = [qml.CNOT(wires=list(pair)) for pair in zip(weights, activations, strict=True)]
-        gates = []
+        pairs, counting, values = _parts(data, wires, num_pairs)
+        gates = [qml.CNOT(wires=pair) for pair in pairs]
         for place, wire in enumerate(counting):
-            turn = 2 * math.pi / 2 ** (place + 1)
+            turn = math.pi / 2**place
             gates += [qml.Hadamard(wire), qml.PhaseShift(turn * (offset + sum(values)), wire)]
-            for value, activation in zip(values, activations, strict=True):
+            for value, (_weight, activation) in zip(values, pairs, strict=True):
                 gates.append(qml.ControlledPhaseShift(-turn * value, wires=[activation, wire]))
         gates.append(qml.adjoint(qml.QFT)(wires=counting))
-        if uncompute:
-            gates += [qml.CNOT(wires=gate.wires) for gate in reversed(parities)]
-        return parities + gates
+        return gates + [qml.CNOT(wires=pair) for pair in pairs if uncompute]
 
 
 def as_tensor(eigenvalues: Any) -> Any:
@@ -159,21 +153,111 @@ def check(pairs: Sequence[Pair], counting: Wires, eigenvalues: Any) -> None:
         raise InputError(f"eigenvalues must have shape ({len(pairs)},), but have {shape}")
 
 
-def _resources(*, num_pairs: int, num_counting: int, uncompute: bool) -> dict[Any, int]:
-    inverse = qml.decomposition.adjoint_resource_rep(qml.QFT, {"num_wires": num_counting})
+def _parts(data: Any, wires: Any, num_pairs: int) -> tuple[list[Any], Any, Any]:
+    """Return the pairs, the counting wires and the eigenvalues."""
+    wires = Wires(wires)
+    pairs = [wires[2 * index : 2 * index + 2] for index in range(num_pairs)]
+    return pairs, wires[2 * num_pairs :], data[0] if data else np.ones(num_pairs)
+
+
+def _textbook_gates(*, num_pairs: int, num_counting: int, uncompute: bool) -> dict[Any, int]:
     return {
         qml.CNOT: num_pairs * (1 + uncompute),
         qml.Hadamard: num_counting,
         qml.PhaseShift: num_counting,
         qml.ControlledPhaseShift: num_pairs * num_counting,
-        inverse: 1,
+        _inverse_fourier(num_counting): 1,
     }
 
 
-@qml.register_resources(_resources)  # type: ignore[untyped-decorator]
+def _gray_gates(*, num_pairs: int, num_counting: int, uncompute: bool) -> dict[Any, int]:
+    cnots = num_pairs * (num_counting + 2 + uncompute) + 2 * (num_counting - 1)
+    return {
+        qml.CNOT: cnots,
+        qml.Hadamard: num_counting,
+        qml.PhaseShift: num_counting + num_pairs * (num_counting + 1),
+        _inverse_fourier(num_counting): 1,
+    }
+
+
+def _inverse_fourier(num_wires: int) -> Any:
+    return qml.decomposition.adjoint_resource_rep(qml.QFT, {"num_wires": num_wires})
+
+
+@qml.register_resources(_textbook_gates)  # type: ignore[untyped-decorator]
 def textbook(*data: Any, wires: Any, **hyperparameters: Any) -> None:
     """Queue :meth:`Counter.compute_decomposition`, for PennyLane's graph of decompositions."""
     Counter.compute_decomposition(*data, wires=wires, **hyperparameters)
 
 
-qml.add_decomps(Counter, textbook)
+@qml.register_resources(_gray_gates)  # type: ignore[untyped-decorator]
+def gray(*data: Any, wires: Any, num_pairs: int, offset: float, uncompute: bool, **_: Any) -> None:
+    """Queue the same unitary with N (t + 3) + 2 (t - 1) CNOTs before the Fourier transform, in
+    place of 2 N (t + 1).
+
+    A controlled phase is three phases, ``pc = (p + c - p xor c) / 2``. An activation wire passes
+    from ``p xor c_k`` to ``p xor c_(k+1)`` by one CNOT from a wire that holds ``c_k xor c_(k+1)``,
+    for which the next counting wire serves all pairs at a time (a Gray code, as in Welch et al.
+    2014, arXiv:1306.3991).
+    """
+    pairs, counting, values = _parts(data, wires, num_pairs)
+    for pair, value in zip(pairs, values, strict=True):
+        qml.CNOT(wires=pair)
+        qml.PhaseShift(-value * math.pi * (1 - 0.5 ** len(counting)), wires=pair[1])
+    for place, wire in enumerate(counting):
+        turn = math.pi / 2**place
+        qml.Hadamard(wire)
+        qml.PhaseShift(turn * (offset + sum(values) / 2), wires=wire)
+        if place:
+            qml.CNOT(wires=[counting[place - 1], wire])
+        for pair, value in zip(pairs, values, strict=True):
+            qml.CNOT(wires=[wire, pair[1]])
+            qml.PhaseShift(turn * value / 2, wires=pair[1])
+        if place:
+            qml.CNOT(wires=[counting[place - 1], wire])
+    for pair in pairs:
+        qml.CNOT(wires=[counting[-1], pair[1]])
+    qml.adjoint(qml.QFT)(wires=counting)
+    for pair in pairs if uncompute else ():
+        qml.CNOT(wires=pair)
+
+
+qml.add_decomps(Counter, textbook, gray)
+
+
+def count_by_rounds(
+    pairs: Iterable[Pair],
+    wire: Hashable,
+    *,
+    num_bits: int,
+    offset: float = 0.0,
+    eigenvalues: Any = None,
+    uncompute: bool = True,
+) -> list[Any]:
+    """Queue a counter of one wire, read once for every bit, and return the bits as measurement
+    values, most significant first.
+
+    Iterative phase estimation (Kitaev; Griffiths & Niu 1996, quant-ph/9511007): the least
+    significant bit comes first, each bit turns the rounds after it, and the wire is reset in
+    between; the last bit is the activation. The bits have the same law as the register of
+    :class:`Counter`.
+    """
+    pairs = [tuple(pair) for pair in pairs]
+    check(pairs, Wires(wire), eigenvalues)
+    values = np.ones(len(pairs)) if eigenvalues is None else as_tensor(eigenvalues)
+    for pair in pairs:
+        qml.CNOT(wires=pair)
+    bits: list[Any] = []
+    for place in range(num_bits):
+        turn = math.pi / 2**place
+        qml.Hadamard(wire)
+        qml.PhaseShift(turn * (offset + sum(values)), wires=wire)
+        for value, (_weight, activation) in zip(values, pairs, strict=True):
+            qml.ControlledPhaseShift(-turn * value, wires=[activation, wire])
+        for distance, bit in enumerate(bits, start=1):
+            qml.cond(bit, qml.PhaseShift)(-math.pi / 2**distance, wires=wire)
+        qml.Hadamard(wire)
+        bits.insert(0, qml.measure(wire, reset=place < num_bits - 1))
+    for pair in pairs if uncompute else ():
+        qml.CNOT(wires=pair)
+    return bits
