@@ -135,8 +135,11 @@ class Rotations(Deformation):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(shape)
-        noise = torch.randn(len(self.words), *self.shape, generator=generator)
-        self.angles = nn.Parameter(init_std * noise, requires_grad=trainable)
+        angles = init_std * torch.randn(len(self.words), *self.shape, generator=generator)
+        if self.words:
+            self.angles: Tensor = nn.Parameter(angles, requires_grad=trainable)
+        else:
+            self.register_buffer("angles", angles, persistent=False)
 
     def unitary(self) -> Tensor:
         kind = torch.promote_types(self.angles.dtype, torch.complex64)
