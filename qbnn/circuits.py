@@ -194,8 +194,8 @@ def neuron_qnode(
     if measure not in MEASURES:
         raise unknown(measure, MEASURES, kind="measure")
     check_neuron(neuron, bits, counter=counter, noise=noise)
-    size = 2 * neuron.fan_in + neuron.counting_wires[0]
-    device = open_device(device, size)
+    # An iterative counter has one wire, and where measurements are deferred one for each bit.
+    device = open_device(device, 2 * neuron.fan_in + 1 + neuron.counting_wires[0])
     layout = neuron_layout(neuron, counter=counter, wires=device.wires if wires is None else wires)
 
     def circuit(bits: Bits = bits) -> Any:
