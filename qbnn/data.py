@@ -195,14 +195,13 @@ def shifted(images: Tensor, offsets: Tensor) -> Tensor:
     tensor([[[[0, 0],
               [1, 2]]]])
     """
-    count, channels, height, width = images.shape
+    _, channels, height, width = images.shape
     wide = torch.nn.functional.pad(images, (MAX_SHIFT,) * 4)
     start = MAX_SHIFT - offsets.to(images.device)
     rows = start[:, :1] + torch.arange(height, device=images.device)
     columns = start[:, 1:] + torch.arange(width, device=images.device)
-    image = torch.arange(count, device=images.device)[:, None, None, None]
-    channel = torch.arange(channels, device=images.device)[:, None, None]
-    return wide[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    places = (rows[:, :, None] * wide.shape[3] + columns[:, None, :]).flatten(1)
+    return wide.flatten(2).gather(2, places[:, None].expand(-1, channels, -1)).view_as(images)
 
 
 def _dataset(name: str, arrays: Arrays, *, limit: int | None, seed: int) -> Dataset:
