@@ -9,13 +9,14 @@ from typing import Any
 import numba
 
 
-def _stamp() -> tuple[tuple[float, int], ...]:
-    """Time and size of every kernel source."""
-    stats = (path.stat() for path in sorted(Path(__file__).parent.glob("*.py")))
+def _stamp(folder: Path) -> tuple[tuple[float, int], ...]:
+    """Time and size of every kernel source in ``folder``."""
+    stats = (path.stat() for path in sorted(folder.glob("*.py")))
     return tuple((stat.st_mtime, stat.st_size) for stat in stats)
 
 
-STAMP = _stamp()
+FOLDER = Path(__file__).parent
+STAMP = _stamp(FOLDER)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -24,8 +25,8 @@ def kernel(function: Callable[..., Any]) -> Any:
 
     numba raises where it finds no folder to write to (a read-only installation without a home); the
     kernel then compiles anew in each process. numba takes a cached kernel for stale when its own
-    file has changed; kernels here are built from each other's files, so the stamp is that of all of
-    them.
+    file has changed; kernels are built from the other files here and beside them, so the stamp is
+    that of all of these.
     """
     try:
         compiled = numba.njit(function, nogil=True, cache=True, error_model="numpy")
@@ -33,7 +34,8 @@ def kernel(function: Callable[..., Any]) -> Any:
         return numba.njit(function, nogil=True, error_model="numpy")
     cache_file: Any = getattr(compiled._cache, "_cache_file", None)
     if hasattr(cache_file, "_source_stamp"):
-        cache_file._source_stamp = STAMP
+        folder = Path(function.__code__.co_filename).parent
+        cache_file._source_stamp = STAMP if folder == FOLDER else STAMP + _stamp(folder)
     return compiled
 
 
