@@ -6,10 +6,11 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperCommand
+
+from qbnn.commands.shared import OVERVIEW, PROBLEMS, Json, Quiet, Seed, add, tell
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Instance file, gzipped or not.")]
 Format = Annotated[
@@ -23,25 +24,6 @@ Read = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="Keyword of the format: base, vartype, problem."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print the result alone and no progress.")
-]
-
-
-class Command(TyperCommand):
-    """Turns the errors of a command into one line and an exit code."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (typer.Exit, BrokenPipeError):
-            raise
-        except (Exception, KeyboardInterrupt) as error:
-            from qbnn.console import exit_code
-
-            raise typer.Exit(exit_code(error, debug=ctx.find_root().params["debug"])) from None
-
 
 app = typer.Typer(
     name="qbnn",
@@ -56,11 +38,15 @@ app = typer.Typer(
 
 
 def command(
-    *examples: str, name: str | None = None
+    *examples: str, name: str | None = None, panel: str = PROBLEMS
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command whose help ends with examples."""
-    lines = "\n\n".join(["Examples:", *(f"  {line}" for line in examples)])
-    return app.command(name, cls=Command, epilog=lines)
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        add(app, function, *examples, name=name, panel=panel)
+        return function
+
+    return register
 
 
 def print_version(wanted: bool) -> None:
@@ -104,7 +90,7 @@ def solve(
         ),
     ] = None,
     target: Annotated[float | None, typer.Option(help="Stop at an energy this low.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Drawn, and reported, if not given.")] = None,
+    seed: Seed = None,
     num_reads: Annotated[int | None, typer.Option(help="Samples to return.")] = None,
     num_sweeps: Annotated[int | None, typer.Option(help="Sweeps of a read.")] = None,
     num_threads: Annotated[int | None, typer.Option(help="Threads. (all cores)")] = None,
@@ -172,7 +158,7 @@ def solve(
 def generate(
     problem: Annotated[str, typer.Argument(help="A name in `qbnn list problems`.")],
     out: Annotated[Path, typer.Option(help="File to write; its name says the format.")],
-    seed: Annotated[int | None, typer.Option(help="Drawn, and reported, if not given.")] = None,
+    seed: Seed = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the problem; repeat."),
@@ -189,7 +175,7 @@ def generate(
     from qbnn.settings import parse_pairs
 
     made = generate(problem, out, seed=seed, parameters=parse_pairs(parameter), format=format)
-    _tell("generate", f"wrote {out}", made, json=json, quiet=quiet)
+    tell("generate", f"wrote {out}", made, json=json, quiet=quiet)
 
 
 @command(
@@ -215,7 +201,7 @@ def convert(
     from qbnn.settings import parse_pairs
 
     made = convert(file, out, source=source, target=target, sense=sense, read=parse_pairs(read))
-    _tell("convert", f"wrote {out}", made, json=json, quiet=quiet)
+    tell("convert", f"wrote {out}", made, json=json, quiet=quiet)
 
 
 @command("qbnn describe g.txt", "qbnn describe g.txt --json")
@@ -232,7 +218,7 @@ def describe(
     from qbnn.solve import load
 
     found = facts(load(file, format=format, sense=sense, **parse_pairs(read)))
-    _tell("describe", str(file), found, json=json, human=shown(found))
+    tell("describe", str(file), found, json=json, human=shown(found))
 
 
 @command(
@@ -312,7 +298,10 @@ def report(
     print(text, end="")
 
 
-@command("qbnn list", "qbnn list problems", "qbnn list solvers --json", name="list")
+# The commands of networks, one line for each module of qbnn.commands, come here.
+
+
+@command("qbnn list", "qbnn list problems", "qbnn list solvers --json", name="list", panel=OVERVIEW)
 def list_(
     what: Annotated[
         str | None, typer.Argument(help="solvers, problems, formats or suites.", show_default=False)
@@ -331,7 +320,7 @@ def list_(
             print_table(as_table(name, entries))
 
 
-@command("qbnn demo", "qbnn demo --out runs/demo")
+@command("qbnn demo", "qbnn demo --out runs/demo", panel=OVERVIEW)
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the page and the rows.")] = Path(
         "runs/demo"
@@ -342,23 +331,3 @@ def demo(
     from qbnn.demo import run
 
     run(out, quiet=quiet)
-
-
-def _tell(
-    command: str,
-    title: str,
-    facts: dict[str, Any],
-    *,
-    json: bool,
-    quiet: bool = False,
-    human: dict[str, Any] | None = None,
-) -> None:
-    from qbnn.console import print_document, print_facts
-
-    if json:
-        print_document(command, facts)
-    elif not quiet:
-        shown = facts if human is None else human
-        print_facts(
-            title, {k: v for k, v in shown.items() if k not in ("file", "out", "parameters")}
-        )

@@ -1,0 +1,70 @@
+"""What every command of the command line shares: options, panels of the help, errors, output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+# Panels of `qbnn --help`.
+PROBLEMS, NETWORKS, CIRCUITS = "Problems over bits", "Networks", "Circuits and devices"
+OVERVIEW = "Overview"
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print the result alone and no progress.")
+]
+Seed = Annotated[int | None, typer.Option(help="Drawn, and reported, if not given.")]
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of `qbnn train`, or a .safetensors file.")
+]
+
+
+class Command(TyperCommand):
+    """Turns the errors of a command into one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, BrokenPipeError):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            from qbnn.console import exit_code
+
+            raise typer.Exit(exit_code(error, debug=ctx.find_root().params["debug"])) from None
+
+
+def add(
+    app: typer.Typer,
+    function: Callable[..., None],
+    *examples: str,
+    panel: str,
+    name: str | None = None,
+) -> None:
+    """Add a command to a panel of the help; its own help ends with examples."""
+    lines = "\n\n".join(["Examples:", *(f"  {line}" for line in examples)])
+    app.command(name, cls=Command, epilog=lines, rich_help_panel=panel)(function)
+
+
+def tell(
+    command: str,
+    title: str,
+    facts: dict[str, Any],
+    *,
+    json: bool,
+    quiet: bool = False,
+    human: dict[str, Any] | None = None,
+) -> None:
+    """Print what a command did: as one JSON document, or for people (``human`` if given)."""
+    from qbnn.console import print_document, print_facts
+
+    if json:
+        print_document(command, facts)
+    elif not quiet:
+        shown = facts if human is None else human
+        print_facts(
+            title, {k: v for k, v in shown.items() if k not in ("file", "out", "parameters")}
+        )
