@@ -124,7 +124,8 @@ class Counter(Operation):  # type: ignore[misc]
         gates = [qml.CNOT(wires=pair) for pair in pairs]
         for place, wire in enumerate(counting):
             turn = math.pi / 2**place
-            gates += [qml.Hadamard(wire), qml.PhaseShift(turn * (offset + sum(values)), wire)]
+            whole = (offset + sum(values)) % 2 ** (place + 1)
+            gates += [qml.Hadamard(wire), qml.PhaseShift(turn * whole, wires=wire)]
             for value, (_weight, activation) in zip(values, pairs, strict=True):
                 gates.append(qml.ControlledPhaseShift(-turn * value, wires=[activation, wire]))
         gates.append(qml.adjoint(qml.QFT)(wires=counting))
@@ -207,7 +208,7 @@ def gray(*data: Any, wires: Any, num_pairs: int, offset: float, uncompute: bool,
     for place, wire in enumerate(counting):
         turn = math.pi / 2**place
         qml.Hadamard(wire)
-        qml.PhaseShift(turn * (offset + sum(values) / 2), wires=wire)
+        qml.PhaseShift(turn * ((offset + sum(values) / 2) % 2 ** (place + 1)), wires=wire)
         if place:
             qml.CNOT(wires=[counting[place - 1], wire])
         for pair, value in zip(pairs, values, strict=True):
@@ -251,7 +252,7 @@ def count_by_rounds(
     for place in range(num_bits):
         turn = math.pi / 2**place
         qml.Hadamard(wire)
-        qml.PhaseShift(turn * (offset + sum(values)), wires=wire)
+        qml.PhaseShift(turn * ((offset + sum(values)) % 2 ** (place + 1)), wires=wire)
         for value, (_weight, activation) in zip(values, pairs, strict=True):
             qml.ControlledPhaseShift(-turn * value, wires=[activation, wire])
         for distance, bit in enumerate(bits, start=1):
