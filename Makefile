@@ -24,6 +24,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV); this takes a few minutes the first time."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
 	$(BIN)/python -m anneal.kernels
+	$(BIN)/python -m qbnn.kernels
 	@touch $@
 
 demo: $(INSTALLED) ## solve three problems beside neal; pictures in runs/demo

@@ -78,7 +78,7 @@ def tail_gradient(
     from the least count where r ≤ ½ and downwards from the greatest elsewhere, so that no error
     grows. grad_out: (rows,), multiplies the rows. ``kappa`` and errors as in :func:`tail`.
 
-    >>> tail_gradient([[0.5, 0.5, 1.0]], 2)
+    >>> tail_gradient([[0.5, 0.5, 1.0]], 3)
     array([[0.5 , 0.5 , 0.25]])
     """
     rows, counts = _checked(r, kappa)
@@ -102,7 +102,7 @@ def _checked(r: ArrayLike, kappa: ArrayLike) -> tuple[Floats, NDArray[np.int64]]
 def _broadcast(name: str, values: ArrayLike, num_rows: int, dtype: Any) -> NDArray[Any]:
     array = np.asarray(values, dtype)
     try:
-        return np.ascontiguousarray(np.broadcast_to(array, (num_rows,)))
+        return np.array(np.broadcast_to(array, (num_rows,)))
     except ValueError as error:
         shape = f"must broadcast to shape ({num_rows},), but has shape {array.shape}"
         raise InputError(f"argument '{name}' {shape}") from error
