@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from anneal.errors import InputError
 from anneal.registry import resolve
+from qbnn import fused
 
 FAMILIES = {
     "none": "qbnn.deformation:Undeformed",
@@ -208,6 +209,11 @@ class Real4(Rotations):
 
     words = ("IY", "YI", "YZ", "ZY")
 
+    def coefficients(self, spin: Tensor, coherence: Tensor) -> Coefficients:
+        if spin.device.type != "cpu":
+            return super().coefficients(spin, coherence)
+        return Coefficients(*fused.Real4Coefficients.apply(spin, coherence, self.angles))
+
 
 class SU4(Rotations):
     """All gates up to those that counting does not see: the eight words anticommuting with ZZ.
@@ -233,7 +239,7 @@ class Scaled(Rotations):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(shape)
-        noise = torch.randn(*self.shape, generator=generator)
+        noise = torch.randn(self.shape, generator=generator)
         self.log_scale = nn.Parameter(init_std * noise, requires_grad=trainable)
 
     def eigenvalues(self) -> Tensor:
