@@ -39,9 +39,9 @@ Floats = NDArray[Any]
 def tail(r: ArrayLike, kappa: ArrayLike, *, num_threads: int | None = None) -> Floats:
     """Return P(K ≥ κ), shape (rows,), to 1e-14 or, for float32, to its rounding.
 
-    kappa: integers that broadcast to (rows,); κ ≤ 0 gives 1 and κ > N gives 0. The bits are taken
-    in two halves, whose laws meet in one sum. Raises :class:`~anneal.errors.InputError` for other
-    shapes.
+    kappa: integers that broadcast to (rows,); κ ≤ 0 gives 1 and κ > N gives 0, exactly. The bits
+    are taken in two halves, whose laws meet in one sum. Raises
+    :class:`~anneal.errors.InputError` for other shapes.
 
     >>> tail([[0.5, 0.5, 0.5]], 2)
     array([0.5])
@@ -195,6 +195,9 @@ def _tails(r, kappa, out):  # type: ignore[no-untyped-def]
     q = np.empty(_top(num_bits - half) + ROOM)
     both = _top(half) + _top(num_bits - half)
     for row in range(r.shape[0]):
+        if kappa[row] < 1 or kappa[row] > num_bits:
+            out[row] = 1.0 if kappa[row] < 1 else 0.0
+            continue
         p_first, p_last = _law(r[row], 0, half, trim, p)
         n, q_last = _law(r[row], half, num_bits, trim, q)
         total = beyond = 0.0
