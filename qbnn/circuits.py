@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pennylane as qml
 import torch
+from pennylane.measurements import ExpectationMP
 
 from anneal.errors import InputError
 from anneal.registry import unknown
@@ -176,15 +177,17 @@ def neuron_qnode(
     shots: Any = None,
     interface: str = "torch",
     diff_method: str = "best",
+    mcm_method: str | None = None,
 ) -> qml.QNode:
     """Return a QNode of one neuron; it takes other ``bits``, or none for these.
 
     ``measure``: ``probability`` gives P(fires), (...); ``bit`` P(silent) and P(fires), (..., 2);
     ``count`` P(K = k), (..., 2^t), k modulo 2^t: zero beyond N, but for leakage and noise.
     ``device``: a name or a device, whose wires are taken where it has any and ``wires`` are not
-    given. ``noise`` wants a device of density matrices, as ``default.mixed``. Gradients reach
-    probabilities, gates and eigenvalues by backpropagation; a method that shifts parameters takes
-    no batch of trainable ones. Raises :class:`~anneal.errors.InputError`.
+    given. ``noise`` wants a device of density matrices, as ``default.mixed``. ``mcm_method``:
+    PennyLane's way to measure in the middle. Gradients reach probabilities, gates and eigenvalues
+    by backpropagation; a method that shifts parameters takes no batch of trainable ones. Raises
+    :class:`~anneal.errors.InputError`.
 
     >>> coin = Bits.from_probability(torch.tensor([0.5, 0.5, 0.5]))
     >>> neuron = Neuron(coin, torch.eye(4).expand(3, 4, 4), kappa=2)
@@ -204,10 +207,12 @@ def neuron_qnode(
         )
         return _measurement(measure, measured, layout)
 
-    qnode = qml.QNode(circuit, device, interface=interface, diff_method=diff_method)
+    qnode = qml.QNode(
+        circuit, device, interface=interface, diff_method=diff_method, mcm_method=mcm_method
+    )
     if measure == "count":
         qnode = _counts(qnode, offset=offset(neuron))
-    elif measure == "probability" and counter != "iterative":
+    elif measure == "probability":
         qnode = _probability(qnode)
     return qnode if shots is None else qml.set_shots(qnode, shots=shots)
 
@@ -218,7 +223,7 @@ def _measurement(measure: str, measured: list[Any], layout: Layout) -> Any:
     if measure == "bit":
         top = layout.counting[0]
         return qml.probs(op=measured[0]) if measured else qml.probs(wires=top)
-    return qml.expval(measured[0] if measured else qml.Z(layout.counting[0]))
+    return qml.probs(op=measured[0]) if measured else qml.expval(qml.Z(layout.counting[0]))
 
 
 @qml.transform  # type: ignore[untyped-decorator]
@@ -234,8 +239,14 @@ def _counts(tape: Any, offset: int) -> Any:
 
 @qml.transform  # type: ignore[untyped-decorator]
 def _probability(tape: Any) -> Any:
-    """Turn <Z> of the top wire into the probability of its bit, (1 - <Z>)/2."""
-    return (tape,), lambda results: _each(lambda z: (1 - z) / 2, results[0])
+    """Turn <Z> of the top wire, or the law of its measured bit, into P(fires)."""
+
+    def turn(result: Any) -> Any:
+        if isinstance(tape.measurements[0], ExpectationMP):
+            return (1 - result) / 2
+        return result[..., 1]
+
+    return (tape,), lambda results: _each(turn, results[0])
 
 
 def _each(function: Callable[[Any], Any], results: Any) -> Any:
