@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from anneal.errors import InputError
 from qbnn.kernels import popcount
+from qbnn.kernels.arguments import per_row
 from qbnn.kernels.popcount import LANES, WORD
 from qbnn.kernels.threads import over_rows
 
@@ -73,16 +74,16 @@ class Layer:
     ) -> Layer:
         """Return the layer of weight words (outputs, ⌈fan_in/64⌉).
 
-        κ and ``flipped`` broadcast to (outputs,); without κ the layer only counts. A flipped neuron
-        becomes one that is not: not K ≥ κ holds iff the complemented weights disagree in at most κ
-        − 1 places. Raises :class:`~anneal.errors.InputError` where shapes do not fit.
+        κ and ``flipped`` are (outputs,) or one for all; without κ the layer only counts. A flipped
+        neuron becomes one that is not: not K ≥ κ holds iff the complemented weights disagree in at
+        most κ − 1 places. Raises :class:`~anneal.errors.InputError` where shapes do not fit.
         """
         words = np.asarray(words, np.uint64)
         _check_shape("words", words, (None, -(-fan_in // WORD)))
         num_outputs, num_words = words.shape
-        counts = np.broadcast_to(np.asarray(0 if kappa is None else kappa), num_outputs)
-        counts = np.clip(counts, 0, fan_in + 1).astype(np.int64)
-        inverse = np.broadcast_to(np.asarray(flipped, bool), num_outputs)
+        counts = per_row("kappa", 0 if kappa is None else kappa, num_outputs, np.int64)
+        counts = np.clip(counts, 0, fan_in + 1)
+        inverse = per_row("flipped", flipped, num_outputs, np.bool_)
         valid = pack(np.ones(fan_in, bool))
         limits = np.where(inverse, counts - 1, fan_in - counts)
         rows = np.zeros((-(-num_outputs // LANES) * LANES, 1 + num_words), np.uint64)

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from anneal.errors import InputError
 from anneal.kernels import vector
 from anneal.kernels.compile import kernel
+from qbnn.kernels.arguments import per_row
 from qbnn.kernels.lanes import multiply, multiply_add
 from qbnn.kernels.threads import over_rows
 
@@ -39,7 +40,7 @@ Floats = NDArray[Any]
 def tail(r: ArrayLike, kappa: ArrayLike, *, num_threads: int | None = None) -> Floats:
     """Return P(K ≥ κ), shape (rows,), to 1e-14 or, for float32, to its rounding.
 
-    kappa: integers that broadcast to (rows,); κ ≤ 0 gives 1 and κ > N gives 0, exactly. The bits
+    kappa: integers, (rows,) or one for all; κ ≤ 0 gives 1 and κ > N gives 0, exactly. The bits
     are taken in two halves, whose laws meet in one sum. Raises
     :class:`~anneal.errors.InputError` for other shapes.
 
@@ -85,7 +86,7 @@ def tail_gradient(
     out = np.empty(rows.shape, rows.dtype)
     _run(_gradients, rows, counts, out, num_threads=num_threads, nanoseconds=1.0)
     if grad_out is not None:
-        out *= _broadcast("grad_out", grad_out, len(rows), rows.dtype)[:, None]
+        out *= per_row("grad_out", grad_out, len(rows), np.float64)[:, None]
     return out
 
 
@@ -94,18 +95,8 @@ def _checked(r: ArrayLike, kappa: ArrayLike) -> tuple[Floats, NDArray[np.int64]]
     if rows.ndim != 2:
         raise InputError(f"argument 'r' must have shape (rows, N), but has shape {rows.shape}")
     rows = np.ascontiguousarray(rows, np.float32 if rows.dtype == np.float32 else np.float64)
-    if np.asarray(kappa).dtype.kind not in "iu":
-        raise InputError(f"argument 'kappa' must hold integers, is {np.asarray(kappa).dtype}")
-    return rows, _broadcast("kappa", np.clip(kappa, 0, rows.shape[1] + 1), len(rows), np.int64)
-
-
-def _broadcast(name: str, values: ArrayLike, num_rows: int, dtype: Any) -> NDArray[Any]:
-    array = np.asarray(values, dtype)
-    try:
-        return np.array(np.broadcast_to(array, (num_rows,)))
-    except ValueError as error:
-        shape = f"must broadcast to shape ({num_rows},), but has shape {array.shape}"
-        raise InputError(f"argument '{name}' {shape}") from error
+    counts = per_row("kappa", kappa, len(rows), np.int64)
+    return rows, np.clip(counts, 0, rows.shape[1] + 1)
 
 
 def _run(

@@ -180,11 +180,11 @@ def test_threads_change_nothing(function: Any) -> None:
 def test_wrong_shapes_are_named() -> None:
     with pytest.raises(InputError, match=r"'r' must have shape \(rows, N\), but has shape \(3,\)"):
         tail([0.5, 0.5, 0.5], 1)
-    with pytest.raises(InputError, match=r"'kappa' must broadcast to shape \(1,\).*\(2,\)"):
+    with pytest.raises(InputError, match=r"'kappa' must have shape \(1,\), but has shape \(2,\)"):
         tail([[0.5]], [1, 2])
     with pytest.raises(InputError, match="'kappa' must hold integers"):
         tail([[0.5]], 0.5)
-    with pytest.raises(InputError, match="'grad_out' must broadcast"):
+    with pytest.raises(InputError, match="'grad_out' must have shape"):
         tail_gradient([[0.5]], 1, [1.0, 2.0])
 
 
@@ -359,6 +359,10 @@ def test_words_that_do_not_fit_are_named() -> None:
         packed.dense(pack(draw_bits(1, 20)), layer)
     with pytest.raises(InputError, match=r"'words' must have shape \(any, 2\)"):
         Layer.of(pack(draw_bits(3, 20)), fan_in=70)
+    with pytest.raises(InputError, match="'kappa' must hold integers, but holds float64"):
+        Layer.of(pack(draw_bits(3, 70)), 35.5, fan_in=70)
+    with pytest.raises(InputError, match=r"'flipped' must have shape \(3,\)"):
+        Layer.of(pack(draw_bits(3, 70)), 35, [True, False], fan_in=70)
     with pytest.raises(InputError, match="fan-in 70 follows one of 3 outputs"):
         Stack.of([layer, layer])
     with pytest.raises(InputError, match="at least one layer"):
