@@ -23,6 +23,9 @@ LAWS = (*MOMENT_LAWS, "exact")
 # The least variance of a = 2K − N, whose lattice has spacing 2. At σ = 0.1 the nearest lattice
 # point beside a threshold, 1 away, has z = 10: as good as certain; float32 sums stay above it.
 VARIANCE_FLOOR = 0.01
+# A scale below this part of 1 + abs(shift) is as good as none: what it divides stays below 1e13,
+# whose square is a float32.
+SCALE_FLOOR = 1e-12
 
 
 def threshold_count(fan_in: float, threshold: float = 0.0) -> int:
@@ -31,7 +34,7 @@ def threshold_count(fan_in: float, threshold: float = 0.0) -> int:
     >>> threshold_count(7), threshold_count(8), threshold_count(8, 100.0)
     (4, 4, 9)
     """
-    return int(min(max(math.ceil((fan_in + threshold) / 2), 0), math.floor(fan_in) + 1))
+    return math.ceil(min(max((fan_in + threshold) / 2, 0), math.floor(fan_in) + 1))
 
 
 def counting_wires(total: float, kappa: int) -> tuple[int, int]:
@@ -51,37 +54,47 @@ def firing_counts(moments: Moments) -> tuple[Tensor, Tensor]:
     """Return (κ, flipped) of neurons with a scale and a shift, shaped like these.
 
     A neuron fires iff K ≥ κ, or iff not where ``flipped``: a negative scale turns ≥ into ≤. Where
-    the scale is zero the sign of the shift decides alone.
+    the scale is zero the sign of the shift decides alone. Exact for float32 scales and shifts.
     """
     total = torch.as_tensor(moments.total, dtype=torch.float64, device=moments.mean.device)
-    if moments.scale is None or moments.shift is None:
+    most = torch.floor(total) + 1
+    affine = _affine(moments)
+    if affine is None:
         return torch.ceil(total / 2).long(), torch.zeros_like(total, dtype=torch.bool)
-    scale, shift = moments.scale.double(), moments.shift.double()
+    scale, shift = affine[0].double(), affine[1].double()
     flipped = scale < 0
-    middle = (total - shift / torch.where(scale == 0, 1.0, scale)) / 2
-    kappa = torch.where(flipped, torch.floor(middle) + 1, torch.ceil(middle))
-    constant = torch.where(shift >= 0, 0.0, torch.floor(total) + 1)
-    kappa = torch.where(scale == 0, constant, kappa)
-    return torch.minimum(kappa.clamp_min(0), torch.floor(total) + 1).long(), flipped
+
+    def reached(count: Tensor) -> Tensor:
+        """Whether K = count is κ or above; the sum of two floats has an exact sign."""
+        return (scale * (2 * count - total) + shift >= 0) != flipped
+
+    # The quotient is rounded, so κ is this count or one beside it.
+    near = torch.ceil((total - shift / torch.where(scale == 0, 1.0, scale)) / 2)
+    near = torch.minimum(near.clamp_min(0), most)
+    kappa = torch.where(reached(near), torch.where(reached(near - 1), near - 1, near), near + 1)
+    kappa = torch.where(scale == 0, torch.where(shift >= 0, 0.0, most), kappa)
+    return torch.minimum(kappa.clamp_min(0), most).long(), flipped
 
 
 def z_score(moments: Moments, *, lattice: bool) -> Tensor:
     """Return z with P(fires) ≈ Φ(z), of the shape of ``moments.mean``.
 
     With ``lattice`` the threshold is the integer κ and the count is corrected for continuity,
-    z = (E[K] − κ + ½)/σ_K, error .0009 at N = 72; else z = E[a′]/σ_a′ with the threshold where it
-    is, which is smooth in ``scale`` and ``shift``.
+    z = (E[K] − κ + ½)/σ_K, error .0009 at N = 72, and far off where κ is no count; else z =
+    E[a′]/σ_a′ with the threshold where it is, which is smooth in ``scale`` and ``shift``.
     """
     deviation = moments.variance.clamp_min(VARIANCE_FLOOR).sqrt()
     if lattice:
         kappa, flipped = firing_counts(moments)
         middle = (2 * kappa - 1).to(deviation) - moments.total
-        z = (moments.mean - middle) / deviation
+        beyond = (kappa <= 0) | (kappa > moments.total)
+        z = (moments.mean - torch.where(beyond, 1000 * middle, middle)) / deviation
         return torch.where(flipped, -z, z)
-    if moments.scale is None or moments.shift is None:
+    affine = _affine(moments)
+    if affine is None:
         return moments.mean / deviation
-    spread = (moments.scale.abs() * deviation).clamp_min(torch.finfo(deviation.dtype).tiny ** 0.5)
-    return (moments.scale * moments.mean + moments.shift) / spread
+    scale, shift = affine
+    return (scale * moments.mean + shift) / (_size(scale, shift) * deviation)
 
 
 def edgeworth_probability(moments: Moments, *, lattice: bool) -> Tensor:
@@ -130,17 +143,21 @@ def exact_probability(r: Tensor, moments: Moments, *, lattice: bool) -> Tensor:
     threshold, so that it has a slope in ``scale`` and ``shift``.
     """
     shape = r.shape[:-1]
-    if lattice or moments.scale is None or moments.shift is None:
+    affine = _affine(moments)
+    if lattice or affine is None:
         kappa, flipped = firing_counts(moments)
         tail = exact_tail(r, kappa.broadcast_to(shape))
         return torch.where(flipped, 1 - tail, tail)
     # The middle between κ − 1 and κ stands for a threshold; κ = (N + T + 1)/2 is then real.
-    position = (moments.total + 1 - moments.shift / moments.scale) / 2
+    scale, shift = affine
+    flipped = scale < 0
+    quotient = shift / _size(scale, shift)
+    position = (moments.total + 1 - torch.where(flipped, -quotient, quotient)) / 2
     position = position.clamp(0, float(r.shape[-1] + 1)).broadcast_to(shape)
     below = position.detach().floor()
     part = (position - below).to(r)
     tail = torch.lerp(exact_tail(r, below.long()), exact_tail(r, below.long() + 1), part)
-    return torch.where(moments.scale < 0, 1 - tail, tail)
+    return torch.where(flipped, 1 - tail, tail)
 
 
 def monte_carlo(
@@ -184,6 +201,19 @@ def register_law(r: Tensor, eigenvalues: Tensor, num_wires: int, offset: float) 
     weight = torch.where(order > 0, 2 * weight, weight)
     law: Tensor = torch.fft.fft(characteristic * weight).real
     return law
+
+
+def _affine(moments: Moments) -> tuple[Tensor, Tensor] | None:
+    """Return scale and shift, or ``None`` where neither is there."""
+    scale, shift = moments.scale, moments.shift
+    if shift is not None:
+        return torch.ones_like(shift) if scale is None else scale, shift
+    return None if scale is None else (scale, torch.zeros_like(scale))
+
+
+def _size(scale: Tensor, shift: Tensor) -> Tensor:
+    """Return the absolute value of a scale by which can be divided."""
+    return torch.maximum(scale.abs(), SCALE_FLOOR * (1 + shift.detach().abs()))
 
 
 class _ExactTail(torch.autograd.Function):
