@@ -135,6 +135,8 @@ def layer_layouts(
     """
     if protocol not in PROTOCOLS:
         raise unknown(protocol, PROTOCOLS, kind="protocol")
+    if not neurons:
+        raise InputError("a layer has neurons, and this one has none")
     sizes = {neuron.fan_in for neuron in neurons}
     if len(sizes) != 1:
         raise InputError(
