@@ -8,12 +8,15 @@ arXiv:2010.11189).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pennylane as qml
 import torch
+import torch.nn.functional as F
 from pennylane.measurements import ExpectationMP
+from torch import Tensor
 
 from anneal.errors import InputError
 from anneal.registry import unknown
@@ -21,7 +24,17 @@ from qbnn.counter import Counter, count_by_rounds, gray
 from qbnn.neuron import Neuron
 from qbnn.states import Bits
 
-__all__ = ["Counter", "Layout", "neuron_circuit", "neuron_qnode"]
+if TYPE_CHECKING:
+    from qbnn.models import Network
+
+__all__ = [
+    "Counter",
+    "Layout",
+    "network_qnode",
+    "neuron_circuit",
+    "neuron_qnode",
+    "read_neuron",
+]
 
 COUNTERS = ("register", "gray", "iterative")
 MEASURES = ("probability", "bit", "count")
@@ -215,6 +228,62 @@ def neuron_qnode(
     elif measure == "probability":
         qnode = _probability(qnode)
     return qnode if shots is None else qml.set_shots(qnode, shots=shots)
+
+
+def network_qnode(
+    network: Network,
+    layer: int,
+    index: int,
+    images: Tensor,
+    device: Any = "default.qubit",
+    *,
+    position: int = 0,
+    pairs: Sequence[int] | None = None,
+    measure: str = "probability",
+    counter: str = "register",
+    shots: Any = None,
+) -> qml.QNode:
+    """Return a QNode of one neuron of a network, fed with what that reads of ``images``.
+
+    See :func:`read_neuron` for ``position`` and ``pairs``, :func:`neuron_qnode` for the rest.
+    """
+    neuron, bits = read_neuron(network, layer, index, images, position=position, pairs=pairs)
+    return neuron_qnode(neuron, bits, device, measure=measure, counter=counter, shots=shots)
+
+
+def read_neuron(
+    network: Network,
+    layer: int,
+    index: int,
+    images: Tensor,
+    *,
+    position: int = 0,
+    pairs: Sequence[int] | None = None,
+) -> tuple[Neuron, Bits]:
+    """Return a neuron of a network and the bits that it reads of images (B, C, H, W), (B, N).
+
+    ``position``: the output pixel of a convolution, row by row. ``pairs``: numbers of the pairs to
+    keep, where all are too many for a state vector. Raises :class:`~anneal.errors.InputError`.
+    """
+    neuron = network.neuron(layer, index)
+    bits = next(itertools.islice(network.hidden(images), layer, None))
+    if bits.spin.ndim > 2:
+        bits = _window(network.blocks[layer].layer, bits, position)
+    if pairs is not None:
+        neuron, bits = neuron.subset(pairs), Bits(*(part[:, list(pairs)] for part in bits))
+    return neuron, bits
+
+
+def _window(layer: Any, bits: Bits, position: int) -> Bits:
+    """Return what one output pixel of a convolution reads; its border is the bit 0."""
+    size = layer.latent.shape[-1]
+    parts = [
+        F.unfold(part - border, size, stride=layer.stride, padding=layer.padding) + border
+        for part, border in zip(bits, (-1.0, 0.0), strict=True)
+    ]
+    if not 0 <= position < parts[0].shape[-1]:
+        raise InputError(f"no position {position}; the layer has {parts[0].shape[-1]}")
+    return Bits(*(part[..., position] for part in parts))
 
 
 def _measurement(measure: str, measured: list[Any], layout: Layout) -> Any:

@@ -13,8 +13,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from anneal.errors import InputError
-from qbnn.circuits import COUNTERS, Layout, neuron_circuit, neuron_qnode
+from qbnn.circuits import (
+    COUNTERS,
+    Layout,
+    network_qnode,
+    neuron_circuit,
+    neuron_qnode,
+    read_neuron,
+)
+from qbnn.config import Config
 from qbnn.deformation import FAMILIES
+from qbnn.device import EmulatorDevice
+from qbnn.models import Network
 from qbnn.neuron import Neuron
 from qbnn.states import Bits
 from tests.qbnn.neurons import (
@@ -214,3 +224,34 @@ def test_what_makes_no_circuit_is_refused(options: Any, match: str) -> None:
 def test_bits_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"bits must have shape \(2,\) or \(B, 2\)"):
         neuron_qnode(random_neuron("none", 2, seed=1), random_bits(*shape, seed=2))
+
+
+def small_network(family: str) -> Network:
+    """Return a network whose convolution reads the border."""
+    config = Config(
+        architecture="2C2S2P1-3FC-SM2", in_shape=(1, 3, 3), family=family, law="exact", init_std=1.0
+    )
+    return Network(config).double().eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", ["none", "real4"])
+def test_a_neuron_of_a_network_fires_as_the_network_says(family: str) -> None:
+    network, images = small_network(family), probabilities(2, 1, 3, 3, seed=3)
+    _, second, third = network.hidden(images)
+    for position in range(4):
+        found = network_qnode(network, 0, 1, images, position=position)()
+        assert close(found, second.probability[:, 4 + position])
+    found = network_qnode(network, 1, 2, images, EmulatorDevice())()
+    assert close(found, third.probability[:, 2])
+    with pytest.raises(InputError, match="no position 4; the layer has 4"):
+        read_neuron(network, 0, 1, images, position=4)
+
+
+@torch.no_grad()
+def test_some_pairs_of_a_neuron_fit_a_state_vector() -> None:
+    network, images = small_network("real4"), probabilities(2, 1, 3, 3, seed=3)
+    neuron, bits = read_neuron(network, 1, 2, images, pairs=[1, 6])
+    assert (neuron.fan_in, bits.spin.shape) == (2, (2, 2))
+    found = network_qnode(network, 1, 2, images, pairs=[1, 6])()
+    assert close(found, neuron.probability(bits))
