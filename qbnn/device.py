@@ -16,13 +16,12 @@ from pennylane.transforms.core import CompilePipeline
 
 from qbnn.counter import Counter
 from qbnn.device_blocks import MAX_BLOCK, NAME, find_registers
-from qbnn.device_laws import register_law
+from qbnn.device_laws import framework_of, register_law
 from qbnn.device_readout import Reading, check_measurement, results
 
 # What is none of a circuit's gates, and where it runs.
 _REFUSED = {
-    qml.ops.MidMeasure: ("mid-circuit measurements", "default.qubit"),
-    qml.ops.PauliMeasure: ("mid-circuit measurements", "default.qubit"),
+    qml.ops.PauliMeasure: ("measurements of Pauli words", "default.qubit"),
     qml.ops.Conditional: ("gates that depend on a measurement", "default.qubit"),
     qml.operation.Channel: ("noise", "default.mixed"),
     qml.Projector: ("projectors as gates", "default.qubit"),
@@ -117,8 +116,9 @@ class EmulatorDevice(Device):  # type: ignore[misc]
 
     def _emulate(self, tape: Any) -> Any:
         measured = {wire for item in tape.measurements for wire in item.wires}
+        lift = framework_of(tape.operations)
         readings = [
-            Reading(register.counter.counting_wires, register_law(register))
+            Reading(register.counter.counting_wires, register_law(register, lift))
             for register in find_registers(tape.operations)
             if measured.intersection(register.counter.counting_wires)
         ]
@@ -157,7 +157,7 @@ def _check_kind(operation: Any) -> None:
 
 def _is_elementary(operation: Any) -> bool:
     """Return whether an operation stays: counters, what is refused anyway, and small gates."""
-    if isinstance(operation, (Counter, *_REFUSED)):
+    if isinstance(operation, (Counter, qml.ops.MidMeasure, *_REFUSED)):
         return True
     if isinstance(getattr(operation, "base", None), Counter):
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,9 +60,16 @@ def find_registers(operations: Sequence[Any]) -> list[Register]:
     for operation in reversed(operations):
         if isinstance(operation, _IDLE):
             continue
+        if isinstance(operation, qml.ops.MidMeasure):
+            _check_final(operation, counting, current)
+            # Another measurement before this one is refused as one before the counter is.
+            counting[operation.wires[0]] = len(counters)
+            continue
         if isinstance(operation, Counter):
             current -= 1
-            reaches |= dict.fromkeys(_newly_counted(operation, reaches), current)
+            wires = [wire for pair in operation.pairs for wire in pair]
+            _check_counted(wires, counting, reaches)
+            reaches |= dict.fromkeys(wires, current)
             continue
         _check_apart(operation, counting)
         reached = {reaches[wire] for wire in operation.wires if wire in reaches}
@@ -80,30 +87,46 @@ def find_registers(operations: Sequence[Any]) -> list[Register]:
     ]
 
 
-def _counting_wires(counters: Iterable[Counter]) -> set[Hashable]:
-    found: set[Hashable] = set()
-    for counter in counters:
-        if again := found.intersection(counter.counting_wires):
+def _counting_wires(counters: Iterable[Counter]) -> dict[Hashable, int]:
+    """Return which counter, by its place in the circuit, writes to which wire."""
+    found: dict[Hashable, int] = {}
+    for index, counter in enumerate(counters):
+        if again := set(found).intersection(counter.counting_wires):
             raise DeviceError(
                 f"{NAME}: two counters write to wire {again.pop()!r}; give each its own register, "
                 "or use default.qubit"
             )
-        found.update(counter.counting_wires)
+        found |= dict.fromkeys(counter.counting_wires, index)
     return found
 
 
-def _newly_counted(counter: Counter, reaches: dict[Hashable, int]) -> list[Hashable]:
-    wires = [wire for pair in counter.pairs for wire in pair]
+def _check_counted(
+    wires: Sequence[Hashable], counting: Mapping[Hashable, int], reaches: Mapping[Hashable, int]
+) -> None:
     for wire in wires:
+        if wire in counting:
+            raise DeviceError(
+                f"{NAME}: a counter reads wire {wire!r}, which is itself a counting wire; use "
+                "default.qubit"
+            )
         if wire in reaches:
             raise DeviceError(
                 f"{NAME}: wire {wire!r} is counted, and read again by a later counter (a "
                 "sequential protocol); use default.qubit, or a copy of the wires for each counter"
             )
-    return wires
 
 
-def _check_apart(gate: Any, counting: set[Hashable]) -> None:
+def _check_final(measured: Any, counting: Mapping[Hashable, int], current: int) -> None:
+    """Refuse a measurement unless it might as well be the circuit's last step."""
+    (wire,) = measured.wires
+    if measured.reset or measured.postselect is not None or counting.get(wire, current) >= current:
+        raise DeviceError(
+            f"{NAME}: in the middle of a circuit a counting wire can be measured once it is "
+            f"written, without reset or postselection, but not so wire {wire!r}; use default.qubit"
+        )
+
+
+def _check_apart(gate: Any, counting: Mapping[Hashable, int]) -> None:
     if touched := [wire for wire in gate.wires if wire in counting]:
         raise DeviceError(
             f"{NAME}: gate {gate.name} acts on counting wire {touched[0]!r}; a register is written "

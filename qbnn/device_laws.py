@@ -13,15 +13,34 @@ from typing import Any
 
 import numpy as np
 import pennylane as qml
-from pennylane.ops.qubit.attributes import supports_broadcasting
 
 from qbnn.device_blocks import Block, Register
 
 # Turns an array into a tensor of the framework that the circuit's parameters belong to.
 Lift = Callable[[Any], Any]
+# Gates that make their matrices at once. Others would too, but fail with tensors to differentiate.
+_AT_ONCE = (qml.PhaseShift, qml.QubitUnitary, qml.RX, qml.RY, qml.RZ, qml.Rot)
 
 
-def register_law(register: Register) -> Any:
+def framework_of(operations: Iterable[Any]) -> Lift:
+    """Return a function that turns arrays into tensors of the framework of the parameters."""
+    # Autograd's functions take NumPy's arrays as they are.
+    native = {"autograd", "builtins", "numpy"}
+    parameters = (value for operation in operations for value in operation.data)
+    others = (value for value in parameters if qml.math.get_interface(value) not in native)
+    anchor = next(others, None)
+    if anchor is None:
+        return lambda value: value
+    framework = qml.math.get_interface(anchor)
+
+    def lift(value: Any) -> Any:
+        there = qml.math.get_interface(value) == framework
+        return value if there else qml.math.convert_like(value, anchor)
+
+    return lift
+
+
+def register_law(register: Register, lift: Lift) -> Any:
     """Return the probability of every outcome of a register, (batch or 1, 2^t), float64.
 
     A count K with integer offset c is read as (K + c) mod T, T = 2^t. Otherwise the register
@@ -31,7 +50,6 @@ def register_law(register: Register) -> Any:
     5.2.1). Parameters of torch or autograd can be differentiated.
     """
     counter, size = register.counter, 2 ** len(register.counter.counting_wires)
-    lift = _lift(register)
     groups = _alike(register.blocks)
     laws = [_agreement(group, lift) for group in groups]
     frequencies = np.arange(size + 1) / size
@@ -52,24 +70,6 @@ def register_law(register: Register) -> Any:
     return _leaked(transform * lift(_phases(frequencies * counter.offset)), size, lift)
 
 
-def _lift(register: Register) -> Lift:
-    gates = [gate for block in register.blocks for gate in block.gates]
-    parameters = [value for gate in [*gates, register.counter] for value in gate.data]
-    # Autograd's functions take NumPy's arrays as they are.
-    native = {"autograd", "builtins", "numpy"}
-    other = (value for value in parameters if qml.math.get_interface(value) not in native)
-    anchor = next(other, None)
-    if anchor is None:
-        return lambda value: value
-    framework = qml.math.get_interface(anchor)
-
-    def lift(value: Any) -> Any:
-        there = qml.math.get_interface(value) == framework
-        return value if there else qml.math.convert_like(value, anchor)
-
-    return lift
-
-
 # Blocks
 
 
@@ -85,11 +85,8 @@ def _alike(blocks: Iterable[Block]) -> list[list[Block]]:
 
 def _kind(gate: Any) -> Any:
     """Return the class of a gate that makes many matrices in one call; None for other gates."""
-    if gate.name not in supports_broadcasting or gate.hyperparameters:
-        return None
-    if gate.batch_size is not None and gate.num_params > 1:
-        return None
-    return type(gate)
+    several = gate.batch_size is not None and gate.num_params > 1
+    return type(gate) if isinstance(gate, _AT_ONCE) and not several else None
 
 
 def _where(block: Block, gate: Any) -> tuple[int, ...]:
@@ -119,7 +116,7 @@ def _matrices(gates: Sequence[Any]) -> Any:
     """Return the matrices of gates of one kind, complex128 (batch or 1, gates, d, d)."""
     kind, batch = _kind(gates[0]), gates[0].batch_size
     if kind is None:
-        found = qml.math.stack([gate.matrix() for gate in gates])
+        found = qml.math.stack([_matrix(gate) for gate in gates])
     else:
         columns = zip(*(gate.data for gate in gates), strict=True)
         stacked = [_double(qml.math.stack([_precise(v) for v in column])) for column in columns]
@@ -129,6 +126,14 @@ def _matrices(gates: Sequence[Any]) -> Any:
     size = qml.math.shape(found)[-1]
     found = qml.math.reshape(_complex(found), (len(gates), batch or 1, size, size))
     return qml.math.transpose(found, (1, 0, 2, 3))
+
+
+def _matrix(gate: Any) -> Any:
+    """Return a gate's matrix, from parameters in double precision."""
+    kinds = {qml.math.get_dtype_name(value) for value in gate.data}
+    if kinds & {"complex64", "float32"}:
+        gate = qml.ops.functions.bind_new_parameters(gate, [_double(v) for v in gate.data])
+    return gate.matrix()
 
 
 def _applied(matrices: Any, state: Any, places: Sequence[int], width: int) -> Any:

@@ -93,9 +93,9 @@ def values(observable: Any, bits: Mapping[Hashable, NDArray[np.int_]]) -> Any:
             same = [bits[wire] == bit for wire, bit in zip(wires, state, strict=True)]
             return np.all(same, axis=0).astype(int)
     if isinstance(observable, qml.ops.SProd):
-        return qml.math.multiply(observable.scalar, values(observable.base, bits))
+        return _product(observable.scalar, values(observable.base, bits))
     if isinstance(observable, qml.ops.Prod | qml.ops.Sum):
-        combine = qml.math.multiply if isinstance(observable, qml.ops.Prod) else qml.math.add
+        combine = _product if isinstance(observable, qml.ops.Prod) else _sum
         return functools.reduce(combine, [values(part, bits) for part in observable.operands])
     raise DeviceError(
         f"{NAME}: observable {observable} is not built of Z, Identity and projectors on basis "
@@ -110,7 +110,7 @@ def _terms(observable: Any) -> Iterator[tuple[Any, Any]]:
             yield from _terms(part)
     elif isinstance(observable, qml.ops.SProd):
         for factor, part in _terms(observable.base):
-            yield qml.math.multiply(observable.scalar, factor), part
+            yield _product(observable.scalar, factor), part
     else:
         yield 1, observable
 
@@ -141,7 +141,7 @@ def _analytic(measurement: Any, readings: Sequence[Reading], batch: int | None) 
         for factor, part in _terms(measurement.obs):
             table = _table(qml.expval(part), part.wires)
             mean = qml.math.dot(_joint(part.wires, readings), table)
-            found = qml.math.add(found, qml.math.multiply(factor, mean))
+            found = _sum(found, _product(factor, mean))
     if batch is None:
         return found[0]
     return qml.math.broadcast_to(found, (batch, *qml.math.shape(found)[1:]))
@@ -158,7 +158,7 @@ def _joint(wires: Sequence[Hashable], readings: Sequence[Reading]) -> Any:
         gone = tuple(1 + k for k, wire in enumerate(reading.wires) if wire not in wires)
         part = qml.math.sum(part, axis=gone) if gone else part
         part = qml.math.reshape(part, (-1, 1, 2 ** len(kept)))
-        law = qml.math.multiply(law[:, :, None], part) if order else part
+        law = law[:, :, None] * part if order else part
         order += kept
         law = qml.math.reshape(law, (-1, 2 ** len(order)))
     axes = [0, *(1 + order.index(wire) for wire in wires)]
@@ -173,7 +173,23 @@ def _table(measurement: Any, wires: Sequence[Hashable]) -> Any:
         return qml.math.asarray(measurement.eigvals())
     index = np.arange(size)
     bits = {wire: index >> (len(wires) - 1 - k) & 1 for k, wire in enumerate(wires)}
-    return qml.math.add(values(measurement.obs, bits), np.zeros(size))
+    return _sum(values(measurement.obs, bits), np.zeros(size))
+
+
+def _product(left: Any, right: Any) -> Any:
+    left, right = _alike(left, right)
+    return left * right
+
+
+def _sum(left: Any, right: Any) -> Any:
+    left, right = _alike(left, right)
+    return left + right
+
+
+def _alike(*tensors: Any) -> Any:
+    """Return tensors, arrays and numbers as tensors of one framework, without loss."""
+    precise = [np.asarray(item) if isinstance(item, int | float) else item for item in tensors]
+    return qml.math.coerce(precise, like=qml.math.get_interface(*precise))
 
 
 # With shots
@@ -199,16 +215,11 @@ def _sampled(measurement: Any, bits: NDArray[np.int64], order: Any) -> Any:
     if isinstance(measurement, mps.ProbabilityMP):
         counted = mps.ProbabilityMP(wires=measurement.wires).process_samples(bits, order)
         return counted.reshape((*batch, -1))
-    if measurement.obs is None and measurement.eigvals() is None:
-        return measurement.process_samples(bits, order)
     if measurement.obs is None:
-        places = 1 << np.arange(len(measurement.wires))[::-1]
-        outcomes = bits[..., order.indices(measurement.wires)] @ places
-        found = np.asarray(measurement.eigvals())[outcomes]
-    else:
-        columns = dict(zip(order, np.moveaxis(bits, -1, 0), strict=True))
-        found = np.asarray(values(measurement.obs, columns), float)
-        found = np.broadcast_to(found, (*batch, shots))
+        return measurement.process_samples(bits, order)
+    columns = dict(zip(order, np.moveaxis(bits, -1, 0), strict=True))
+    found = np.asarray(values(measurement.obs, columns), float)
+    found = np.broadcast_to(found, (*batch, shots))
     if isinstance(measurement, mps.ExpectationMP):
         return found.mean(axis=-1)
     if isinstance(measurement, mps.VarianceMP):

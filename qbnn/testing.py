@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -43,6 +45,52 @@ def check_deformation(family_or_class: str | Callable[..., Deformation], *, seed
     _check_undeformed(make)
     _check_parameters(make, generator)
     _check_seed(make, seed)
+
+
+def check_device(device: Any, *, seed: int, num_circuits: int = 4, tolerance: float = 1e-9) -> None:
+    """Raise AssertionError unless a PennyLane device runs counting circuits as default.qubit does.
+
+    ``device`` has wires 0 to 8, or any. Circuits are drawn with ``seed``: up to three pairs, each
+    prepared by rotations and joined by a gate, and a counter whose offset is an integer in every
+    other circuit. The laws: probabilities, expectations and variances to ``tolerance``; outcomes of
+    1000 shots as in :func:`assert_law`.
+
+    >>> import pennylane as qml
+    >>> check_device(qml.device("qbnn.emulator", seed=1), seed=1)
+    """
+    import pennylane as qml
+
+    rng = np.random.default_rng(seed)
+    reference = qml.device("default.qubit")
+    for index in range(num_circuits):
+        operations, register = _counting_circuit(rng, 1 + index % 3, fraction=index % 2 * 0.3)
+        product = qml.prod(*map(qml.Z, register))
+        measured = [qml.probs(wires=register), qml.expval(qml.Z(register[0])), qml.var(product)]
+        tape = qml.tape.QuantumScript(operations, measured)
+        (expected,) = qml.execute([tape], reference, diff_method=None)
+        (found,) = qml.execute([tape], device, diff_method=None)
+        for what, ours, theirs in zip(measured, found, expected, strict=True):
+            close = np.allclose(ours, theirs, rtol=0, atol=tolerance)
+            assert close, f"{what} is {ours}, not {theirs}"
+        shots = qml.tape.QuantumScript(operations, [qml.sample(wires=register)], shots=1000)
+        (bits,) = qml.execute([shots], device, diff_method=None)
+        outcomes = np.asarray(bits, int) @ (1 << np.arange(len(register))[::-1])
+        assert_law(np.bincount(outcomes, minlength=2 ** len(register)), expected[0])
+
+
+def assert_law(counts: Any, law: Any) -> None:
+    """Raise AssertionError where counts are 1e9 times less likely by ``law`` than by the best fit.
+
+    Each outcome lets the best fit gain a factor e on top.
+
+    >>> assert_law(np.array([480, 520]), np.array([0.5, 0.5]))
+    """
+    counts, law = np.asarray(counts), np.asarray(law)
+    seen = counts > 0
+    rate = counts[seen] / counts.sum()
+    with np.errstate(divide="ignore"):
+        ratio = (counts[seen] * np.log(rate / np.clip(law[seen], 0, None))).sum()
+    assert ratio <= math.log(1e9) + len(counts), f"counts {counts} do not come from {law}"
 
 
 def _check_gates(deformation: Deformation, shape: tuple[int, ...]) -> None:
@@ -169,3 +217,21 @@ def _coefficient(gates: Tensor, word: str) -> Tensor:
 def _close(found: Tensor, expected: Tensor) -> Any:
     tolerance = 100 * torch.finfo(found.dtype).eps
     return torch.allclose(found, expected.to(found), rtol=0, atol=tolerance)
+
+
+def _counting_circuit(rng: Any, num_pairs: int, fraction: float) -> tuple[list[Any], list[int]]:
+    """Return operations that count random pairs, and the wires of the register."""
+    import pennylane as qml
+
+    from qbnn.counter import Counter
+
+    size = 2 * num_pairs
+    register = list(range(size, size + (num_pairs + 1).bit_length()))
+    operations = [qml.RY(angle, wire) for wire, angle in enumerate(rng.uniform(0, 7, size))]
+    pairs = [(wire, wire + 1) for wire in range(0, size, 2)]
+    for pair in pairs:
+        values = rng.normal(size=(2, 4, 4))
+        unitary, _ = np.linalg.qr(values[0] + 1j * values[1])
+        operations.append(qml.QubitUnitary(unitary, wires=pair))
+    operations.append(Counter(pairs, register, offset=float(rng.integers(3)) + fraction))
+    return operations, register
