@@ -23,12 +23,14 @@ _AT_ONCE = (qml.PhaseShift, qml.QubitUnitary, qml.RX, qml.RY, qml.RZ, qml.Rot)
 
 
 def framework_of(operations: Iterable[Any]) -> Lift:
-    """Return a function that turns arrays into tensors of the framework of the parameters."""
-    # Autograd's functions take NumPy's arrays as they are.
-    native = {"autograd", "builtins", "numpy"}
+    """Return a function that turns arrays into tensors of the framework of the parameters.
+
+    Autograd's functions take NumPy's arrays as they are.
+    """
+    tensors = {"jax", "tensorflow", "torch"}
     parameters = (value for operation in operations for value in operation.data)
-    others = (value for value in parameters if qml.math.get_interface(value) not in native)
-    anchor = next(others, None)
+    found = (value for value in parameters if qml.math.get_interface(value) in tensors)
+    anchor = next(found, None)
     if anchor is None:
         return lambda value: value
     framework = qml.math.get_interface(anchor)
