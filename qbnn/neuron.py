@@ -56,16 +56,24 @@ class Neuron:
     def subset(self, indices: Sequence[int]) -> Neuron:
         """Return the neuron of some of the pairs, with the threshold moved in proportion.
 
-        κ′ = κ for the mean count of what is left: a ≥ T becomes a ≥ T·n/N.
+        a ≥ T becomes a ≥ T·n/N, N and n being the sums of the eigenvalues of all and of what is
+        left. Raises :class:`~anneal.errors.InputError` where there is no such pair.
         """
+        wrong = [index for index in indices if not 0 <= index < self.fan_in]
+        if wrong or not len(indices):
+            which = f" {wrong[0]}; the neuron has {self.fan_in}" if wrong else " was chosen"
+            raise InputError(f"no pair{which}")
         chosen = torch.as_tensor(list(indices))
-        threshold = (2 * self.kappa - 1 - self.fan_in) * len(chosen) / self.fan_in
+        d = None if self.eigenvalues is None else self.eigenvalues[chosen]
+        total, part = float(self.fan_in), float(len(chosen))
+        if self.eigenvalues is not None and d is not None:
+            total, part = self.eigenvalues.detach().sum().item(), d.detach().sum().item()
         return replace(
             self,
-            weight=Bits(*(part[chosen] for part in self.weight)),
+            weight=Bits(self.weight.spin[chosen], self.weight.coherence[chosen]),
             gates=self.gates[chosen],
-            kappa=threshold_count(len(chosen), threshold),
-            eigenvalues=None if self.eigenvalues is None else self.eigenvalues[chosen],
+            kappa=threshold_count(part, (2 * self.kappa - 1 - total) * part / total),
+            eigenvalues=d,
         )
 
     def pair_means(self, bits: Bits) -> Tensor:
