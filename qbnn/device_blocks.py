@@ -71,14 +71,7 @@ def find_registers(operations: Sequence[Any]) -> list[Register]:
             _check_counted(wires, counting, reaches)
             reaches |= dict.fromkeys(wires, current)
             continue
-        _check_apart(operation, counting)
-        reached = {reaches[wire] for wire in operation.wires if wire in reaches}
-        if len(reached) > 1:
-            raise DeviceError(
-                f"{NAME}: {operation} joins what two counters read, so their registers are not "
-                "independent; use default.qubit, or count on copies of the wires"
-            )
-        for index in reached:
+        for index in _reached(operation, counting, reaches):
             gates[index].append(operation)
             reaches |= dict.fromkeys(operation.wires, index)
     return [
@@ -126,12 +119,22 @@ def _check_final(measured: Any, counting: Mapping[Hashable, int], current: int) 
         )
 
 
-def _check_apart(gate: Any, counting: Mapping[Hashable, int]) -> None:
+def _reached(
+    gate: Any, counting: Mapping[Hashable, int], reaches: Mapping[Hashable, int]
+) -> set[int]:
+    """Return which counter a gate's wires lead to, if any."""
     if touched := [wire for wire in gate.wires if wire in counting]:
         raise DeviceError(
             f"{NAME}: gate {gate.name} acts on counting wire {touched[0]!r}; a register is written "
             "by its Counter alone, use default.qubit"
         )
+    found = {reaches[wire] for wire in gate.wires if wire in reaches}
+    if len(found) > 1:
+        raise DeviceError(
+            f"{NAME}: {gate} joins what two counters read, so their registers are not independent; "
+            "use default.qubit, or count on copies of the wires"
+        )
+    return found
 
 
 def _blocks(counter: Counter, gates: Sequence[Any]) -> list[Block]:
