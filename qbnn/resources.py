@@ -140,7 +140,7 @@ def network_cost(
     if config.family in (SIGN, FREE):
         raise InputError(f"a network of family '{config.family}' has no circuits")
     places = place_stages(config)
-    names = [word for word in config.architecture.split("-") if not word.upper().startswith("MP")]
+    names = stage_names(config)
     counts = [None] * len(places) if isinstance(source, Config) else register_bits(source)
     layers, classical = [], []
     for index, (placed, name, num_bits) in enumerate(zip(places, names, counts, strict=True)):
@@ -191,6 +191,15 @@ def register_bits(network: Network) -> list[list[int]]:
             kappas = kappa.flatten().expand(width).tolist()
             found.append([counting_wires(n, k)[0] for n, k in zip(totals, kappas, strict=True)])
     return found
+
+
+def stage_names(config: Config) -> list[str]:
+    """Return the word of each stage.
+
+    >>> stage_names(Config(architecture="8C3-MP2-SM10", in_shape=(1, 8, 8)))
+    ['8C3', 'SM10']
+    """
+    return [word for word in config.architecture.split("-") if not word.upper().startswith("MP")]
 
 
 def fan_in_of(placed: Placed) -> int:
