@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from qbnn.commands import train
 from qbnn.commands.shared import OVERVIEW, PROBLEMS, Json, Quiet, Seed, add, tell
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Instance file, gzipped or not.")]
@@ -27,8 +28,10 @@ Read = Annotated[
 
 app = typer.Typer(
     name="qbnn",
-    help="Solve problems over bits with a quadratic energy, compare solvers, see a demonstration.",
-    epilog="Begin with: qbnn generate maxcut --out g.txt --seed 1, then qbnn solve g.txt",
+    help="Solve problems over bits with a quadratic energy, and train networks of classical, "
+    "probabilistic and quantum bits.",
+    epilog="Begin with: qbnn generate maxcut --out g.txt --seed 1, then qbnn solve g.txt; "
+    "or with: qbnn train --data digits --epochs 2 --out runs/digits",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -118,7 +121,7 @@ def solve(
     Ctrl-C ends the search and prints the best so far. Exit code 3: no feasible solution was found.
     """
     from qbnn.console import print_document, print_facts, say
-    from qbnn.settings import load_settings, parse_pairs
+    from qbnn.settings import SolveSettings, load_settings, parse_pairs
     from qbnn.solve import run_file, summary
 
     options = {
@@ -134,7 +137,7 @@ def solve(
         "sense": sense,
         "read": parse_pairs(read),
     }
-    settings = load_settings(options, config=config)
+    settings = load_settings(options, SolveSettings, config=config)
     found = run_file(file, settings, out=out, save=save, quiet=quiet)
     if json:
         print_document("solve", found)
@@ -298,7 +301,8 @@ def report(
     print(text, end="")
 
 
-# The commands of networks, one line for each module of qbnn.commands, come here.
+# The commands of networks, one line for each module of qbnn.commands.
+train.register(app)
 
 
 @command("qbnn list", "qbnn list problems", "qbnn list solvers --json", name="list", panel=OVERVIEW)

@@ -57,7 +57,7 @@ def energy_against_time(
     axes.set_xlabel("time in s")
     axes.set_ylabel("best energy so far")
     _legend(figure, axes)
-    return _bytes(figure, image)
+    return image_bytes(figure, image)
 
 
 def energy_distribution(
@@ -87,7 +87,7 @@ def energy_distribution(
     axes.set_xlabel("energy")
     axes.set_ylabel("share of reads in %")
     _legend(figure, axes)
-    return _bytes(figure, image)
+    return image_bytes(figure, image)
 
 
 def comparison(
@@ -119,7 +119,7 @@ def comparison(
     for index, solver in enumerate(solvers):
         axes.plot([], [], MARKERS[index % len(MARKERS)], color=_colour(index), label=solver)
     _legend(figure, axes)
-    return _bytes(figure, image)
+    return image_bytes(figure, image)
 
 
 def performance_profile(
@@ -152,23 +152,38 @@ def performance_profile(
     axes.set_xlabel(f"gap to the best known in %, after {budget:g} s")
     axes.set_ylabel("share of runs within the gap in %")
     _legend(figure, axes)
-    return _bytes(figure, image)
+    return image_bytes(figure, image)
 
 
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+def blank_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in inches that no window shows."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    return figure
+
+
+def style_axes(axes: Axes) -> None:
+    """Give axes the look of the house: two spines, and a light grid behind what is drawn."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#dddddd", lw=0.6)
     axes.set_axisbelow(True)
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = blank_figure(width, height)
+    axes = figure.add_subplot()
+    style_axes(axes)
     return figure, axes
 
 
-def _bytes(figure: Figure, image: ImageFormat) -> bytes:
+def image_bytes(figure: Figure, image: ImageFormat) -> bytes:
+    """Return a figure as an image file, the same bytes for the same picture.
+
+    Raises :class:`~anneal.errors.InputError` for another format than png and svg.
+    """
     import matplotlib
 
     if image not in ("png", "svg"):

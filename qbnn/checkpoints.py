@@ -50,16 +50,19 @@ def save(path: Pathlike, network: Network, extra: Mapping[str, Any]) -> None:
     write(path, "network", network.state_dict(), document)
 
 
-def load(path: Pathlike, *, device: str = "cpu") -> tuple[Network, dict[str, Any]]:
+def load(
+    path: Pathlike, *, device: str = "cpu", changes: Mapping[str, Any] | None = None
+) -> tuple[Network, dict[str, Any]]:
     """Return the network of a file, or of a run's folder, and its ``extra``.
 
-    Raises :class:`~anneal.errors.InputError` naming the file: missing, not safetensors, cut short,
-    not a network, of another version, unknown settings, tensors that do not fit or not finite.
+    ``changes``: fields of the config to take instead, such as ``mode`` or ``law``. Raises
+    :class:`~anneal.errors.InputError` naming the file: missing, not safetensors, cut short, not a
+    network, of another version, unknown settings, tensors that do not fit or not finite.
     """
     place = best_of(path)
     stored = read(place, "network")
     try:
-        config = make_config(_table(stored.document, "config"))
+        config = make_config({**_table(stored.document, "config"), **(changes or {})})
         network = Network(config)
         check_tensors(network, stored.tensors)
         extra = _table(stored.document, "extra")

@@ -33,7 +33,7 @@ class Bin(NamedTuple):
 
     low: float
     high: float
-    count: int
+    num_images: int
     confidence: float
     accuracy: Estimate
 
@@ -54,7 +54,7 @@ class Evaluation:
     @cached_property
     def predictions(self) -> NDArray[np.int64]:
         """The most probable class of each image."""
-        return self.log_probabilities.argmax(1)
+        return np.asarray(self.log_probabilities.argmax(1))
 
     @property
     def accuracy(self) -> float:
@@ -99,7 +99,7 @@ class Evaluation:
     @property
     def calibration_error(self) -> float:
         """The expected calibration error: mean of ``|accuracy − confidence|`` over the bins."""
-        gaps = [b.count * abs(b.accuracy.value - b.confidence) for b in self.reliability()]
+        gaps = [b.num_images * abs(b.accuracy.value - b.confidence) for b in self.reliability()]
         return sum(gaps) / len(self.labels)
 
     def document(self, class_names: Sequence[str]) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def reestimate(
     Weights that are not those of the training want it: drawn ones, or the most probable ones
     (PBNet, arXiv:1809.03368, §4: 20 batches).
     """
-    norms = [block.norm for block in network.blocks]
+    norms: list[Any] = [block.norm for block in network.blocks]
     before = [norm.momentum for norm in norms]
     network.reseed(seed)
     split = split.to(next(network.parameters()).device)

@@ -75,10 +75,11 @@ def table(rows: Table) -> str:
     return f'<div class="table"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
 
 
-def picture(svg: bytes, caption: str) -> str:
-    """Return an SVG picture, inside the page, with a caption."""
-    data = base64.b64encode(svg).decode()
+def picture(image: bytes, caption: str) -> str:
+    """Return an SVG or PNG picture, inside the page, with a caption."""
+    data = base64.b64encode(image).decode()
+    kind = "png" if image.startswith(b"\x89PNG") else "svg+xml"
     return (
-        f'<figure><img alt="{escape(caption)}" src="data:image/svg+xml;base64,{data}">'
+        f'<figure><img alt="{escape(caption)}" src="data:image/{kind};base64,{data}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Value = TypeVar("Value")
 
 
 class Ranks(NamedTuple):
@@ -61,6 +63,15 @@ class Ranks(NamedTuple):
             value = value.clone()
             dist.all_reduce(value)
         return value
+
+    def same(self, make: Callable[[], Value]) -> Value:
+        """Return what the first rank makes; it has to be something that can be pickled."""
+        if self.size == 1:
+            return make()
+        box: list[Any] = [make() if self.rank == 0 else None]
+        dist.broadcast_object_list(box)
+        found: Value = box[0]
+        return found
 
     def any(self, wanted: bool, *, device: torch.device | str = "cpu") -> bool:
         """Return whether any rank wants it; all of them have to ask."""

@@ -1,4 +1,4 @@
-"""What `qbnn solve` is told: options, a TOML file below them, and ``key=value`` pairs."""
+"""What a command is told: options, a TOML file below them, and ``key=value`` pairs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -59,33 +59,33 @@ class SolveSettings(BaseModel):
         tenure = 20
         <BLANKLINE>
         """
-        given = self.model_dump(exclude_none=True)
-        tables = {name: given.pop(name) for name in ("read", "set")}
-        text = _lines(given)
-        for name, values in tables.items():
-            text += f"\n[{name}]\n{_lines(values)}" if values else ""
-        return text
+        return to_toml(self.model_dump(exclude_none=True))
 
 
-def load_settings(options: Mapping[str, Any], *, config: Pathlike | None = None) -> SolveSettings:
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def load_settings(
+    options: Mapping[str, Any], model: type[Settings], *, config: Pathlike | None = None
+) -> Settings:
     """Return the settings of the command line's options over those of a TOML file.
 
     An option of None was not given. Tables are joined key by key. Raises
     :class:`~anneal.errors.InputError` for unknown names and values of another kind.
 
-    >>> load_settings({"seed": 3, "solver": None}).seed
+    >>> load_settings({"seed": 3, "solver": None}, SolveSettings).seed
     3
     """
     found = {} if config is None else _read_toml(config)
-    for name in found.keys() - SolveSettings.model_fields.keys():
-        raise _at(unknown(name, SolveSettings.model_fields, kind="setting"), config)
+    for name in found.keys() - model.model_fields.keys():
+        raise _at(unknown(name, model.model_fields, kind="setting"), config)
     for name, value in options.items():
         if isinstance(value, dict) and isinstance(found.get(name), dict):
             found[name] = found[name] | value
         elif value is not None and value != {}:
             found[name] = value
     try:
-        return SolveSettings.model_validate(found)
+        return model.model_validate(found)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
@@ -117,6 +117,21 @@ def check_keys(given: Iterable[str], known: Iterable[str], *, kind: str) -> None
     for key in given:
         if key not in names:
             raise unknown(key, names, kind=kind)
+
+
+def to_toml(values: Mapping[str, Any]) -> str:
+    """Return a TOML text of plain values, tables after them and without those that are empty.
+
+    >>> print(to_toml({"set": {"tenure": 20}, "read": {}, "seed": 1}), end="")
+    seed = 1
+    <BLANKLINE>
+    [set]
+    tenure = 20
+    """
+    text = _lines({name: value for name, value in values.items() if not isinstance(value, dict)})
+    for name, value in values.items():
+        text += f"\n[{name}]\n{_lines(value)}" if isinstance(value, dict) and value else ""
+    return text
 
 
 def _value(text: str) -> Any:

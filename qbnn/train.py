@@ -53,7 +53,7 @@ class TrainOptions(BaseModel):
 
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(128, ge=2)
-    learning_rate: float = Field(0.01, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(0.1, gt=0, allow_inf_nan=False)
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     patience: int | None = Field(None, ge=1)
     clip_gradient: float | None = Field(None, gt=0)
