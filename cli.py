@@ -305,14 +305,20 @@ def report(
 train.register(app)
 
 
-@command("qbnn list", "qbnn list problems", "qbnn list solvers --json", name="list", panel=OVERVIEW)
+@command(
+    "qbnn list", "qbnn list problems", "qbnn list families --json", name="list", panel=OVERVIEW
+)
 def list_(
     what: Annotated[
-        str | None, typer.Argument(help="solvers, problems, formats or suites.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="solvers, problems, formats, suites, families, architectures or datasets.",
+            show_default=False,
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List solvers, problems with their parameters, formats and benchmark suites."""
+    """List what has a name: solvers, problems, formats, suites; families, architectures, sets."""
     from qbnn.console import print_document, print_table
     from qbnn.describe import as_table, listing
 

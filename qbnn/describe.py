@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from anneal.solvers import SOLVERS, get_solver
 from anneal.solvers.auto import plan
 from anneal.suites import SUITES
 from anneal.tables import Column, Table, column
+from qbnn.architectures import ARCHITECTURES, SUITED
 from qbnn.solve import Loaded
 
 
@@ -105,7 +107,43 @@ def suites() -> list[dict[str, Any]]:
     return [_entry(name, suite) for name, suite in SUITES.items()]
 
 
-LISTS = {"solvers": solvers, "problems": problems, "formats": formats, "suites": suites}
+def families() -> list[dict[str, Any]]:
+    """Return name and description of every family of networks."""
+    from qbnn import binary, controls
+    from qbnn.config import FREE, SIGN
+    from qbnn.deformation import FAMILIES
+
+    found = [_entry(name, registry.load(at)) for name, at in FAMILIES.items()]
+    return [*found, _entry(SIGN, binary), _entry(FREE, controls)]
+
+
+def architectures() -> list[dict[str, Any]]:
+    """Return name, description and stages of every architecture that has a name."""
+    return [
+        {"name": name, "description": found.description, "stages": found.stages}
+        for name, found in ARCHITECTURES.items()
+    ]
+
+
+def datasets() -> list[dict[str, Any]]:
+    """Return name and description of every set of images, and the architecture that suits it."""
+    from qbnn.data import DATASETS
+
+    return [
+        _entry(name, registry.load(at)) | {"architecture": SUITED[name]["architecture"]}
+        for name, at in DATASETS.items()
+    ]
+
+
+LISTS = {
+    "solvers": solvers,
+    "problems": problems,
+    "formats": formats,
+    "suites": suites,
+    "families": families,
+    "architectures": architectures,
+    "datasets": datasets,
+}
 
 
 def generate_parameters(problem: str) -> dict[str, Any]:
@@ -129,6 +167,10 @@ def as_table(name: str, entries: list[dict[str, Any]]) -> Table:
         columns.append(Column("--set (default)", lambda row: _pairs(row["parameters"])))
     if name == "formats":
         columns.append(Column("names end in", lambda row: " ".join(row["extensions"])))
+    if name == "architectures":
+        columns.append(column("stages"))
+    if name == "datasets":
+        columns.append(column("architecture"))
     return Table(name, columns, entries)
 
 
@@ -145,7 +187,8 @@ def _word(value: Any) -> str:
 
 def _entry(name: str, described: Any) -> dict[str, Any]:
     first = (inspect.getdoc(described) or "").partition("\n\n")[0]
-    words = " ".join(first.replace("``", "").split()).removesuffix(".").removeprefix("Return ")
+    first = re.sub(r":\w+:`~?([^`]*)`", r"\1", first.replace("``", ""))
+    words = " ".join(first.split()).removesuffix(".").removeprefix("Return ")
     return {"name": name, "description": words[:1].upper() + words[1:]}
 
 

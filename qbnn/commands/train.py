@@ -150,9 +150,9 @@ def train(
 ) -> None:
     """Train a network on images and test the best one of its epochs.
 
-    The run's folder takes the network, the state, settings, history, pictures and a row. Ctrl-C
-    keeps the best so far, and --resume goes on, bit for bit. Several processes train together
-    under torchrun.
+    The run's folder takes network, state, settings, history and pictures.
+    Ctrl-C keeps the best so far, and --resume goes on, bit for bit.
+    Under torchrun several processes train one network.
     """
     from qbnn.console import print_document, print_facts, say
     from qbnn.run_settings import TrainSettings
