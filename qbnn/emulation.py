@@ -112,7 +112,8 @@ def edgeworth_probability(moments: Moments, *, lattice: bool) -> Tensor:
         # A flipped neuron counts from above: its z is −y, and its skewness changes sign.
         skewness = torch.where(moments.scale < 0, -skewness, skewness)
     density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-    return (torch.special.ndtr(z) - skewness * (1 - z * z) * density / 6).clamp(0, 1)
+    below: Tensor = torch.special.ndtr(z) - skewness * (1 - z * z) * density / 6
+    return below.clamp(0, 1)
 
 
 def fires(moments: Moments, law: str, *, lattice: bool) -> Bits:
@@ -131,9 +132,8 @@ def exact_tail(r: Tensor, kappa: Tensor) -> Tensor:
     >>> exact_tail(torch.full((3,), 0.5), torch.tensor(2))
     tensor(0.5000)
     """
-    probability = _ExactTail.apply(r, kappa.expand(r.shape[:-1]))
-    assert isinstance(probability, Tensor)
-    return probability
+    tail: Tensor = _ExactTail.apply(r, kappa.expand(r.shape[:-1]))  # type: ignore[no-untyped-call]
+    return tail
 
 
 def exact_probability(r: Tensor, moments: Moments, *, lattice: bool) -> Tensor:

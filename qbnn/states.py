@@ -42,7 +42,7 @@ class Bits(NamedTuple):
         >>> Bits.from_z(torch.tensor(0.0)).coherence
         tensor(1.)
         """
-        spin, coherence = _StandardNormalBits.apply(z)
+        spin, coherence = _StandardNormalBits.apply(z)  # type: ignore[no-untyped-call]
         return cls(spin, coherence)
 
     @classmethod
