@@ -180,7 +180,7 @@ def pair_gates(family: str) -> Gates:
     return PAIR_GATES.get(family, GENERAL_GATE)
 
 
-def check_names(*, counter: str, protocol: str = "fresh") -> None:
+def check_names(*, counter: str = "register", protocol: str = "fresh") -> None:
     """Raise :class:`~anneal.errors.InputError` for a counter or protocol that is none."""
     if counter not in COUNTERS:
         raise unknown(counter, COUNTERS, kind="counter")
