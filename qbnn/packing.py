@@ -136,13 +136,13 @@ class PackedEnsemble:
     def probabilities(self, images: ArrayLike, *, num_threads: int | None = None) -> Floats:
         """Return the mean of the members' probabilities, (batch, classes)."""
         each = [member.probabilities(images, num_threads=num_threads) for member in self.members]
-        mean: Floats = np.mean(each, 0, dtype=np.float64).astype(np.float32)
-        return mean
+        mean: NDArray[np.float64] = np.mean(np.stack(each), 0, dtype=np.float64)
+        return mean.astype(np.float32)
 
     def logits(self, images: ArrayLike, *, num_threads: int | None = None) -> Floats:
         """Return the logarithms of the mean probabilities, at least −87."""
         mean = self.probabilities(images, num_threads=num_threads)
-        found: Floats = np.log(np.maximum(mean, np.finfo(np.float32).tiny))
+        found: Floats = np.log(mean.clip(np.finfo(np.float32).tiny))
         return found
 
     def save(self, path: Pathlike) -> int:

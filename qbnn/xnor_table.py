@@ -224,7 +224,7 @@ def _pooled(fired: Array, score: Array | None, size: int) -> Array:
     """Return for each window whether its site of the greatest score fired, or whether any did."""
     windows = _windows(fired, size)
     if score is None:
-        return np.any(windows, -1, keepdims=True)[..., 0]
+        return np.asarray(windows.any(-1))
     index = _windows(score, size).argmax(-1)[..., None]
     found: Array = np.take_along_axis(windows, index, -1)[..., 0]
     return found
@@ -232,9 +232,10 @@ def _pooled(fired: Array, score: Array | None, size: int) -> Array:
 
 def _windows(sites: Array, size: int) -> Array:
     """Return (batch, rows, columns, out, size²) of (batch, H, W, out)."""
-    found = np.lib.stride_tricks.sliding_window_view(sites, (size, size), (1, 2))
-    found = found[:, ::size, ::size]
-    return found.reshape(*found.shape[:4], -1)
+    every = np.lib.stride_tricks.sliding_window_view(sites, (size, size), (1, 2))
+    chosen = every[:, ::size, ::size]
+    found: Array = chosen.reshape(*chosen.shape[:4], -1)
+    return found
 
 
 def _softmax(logits: Array) -> Array:

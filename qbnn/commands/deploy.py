@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from qbnn.commands.shared import NETWORKS, Json, Quiet, Run, add, tell
+from qbnn.commands.shared import NETWORKS, Json, Quiet, Run, add
+from qbnn.commands.train import DATA, DataDir, Law, Threads
 
 
 def compile(
@@ -32,9 +33,13 @@ def compile(
         bool,
         typer.Option("--reestimate", help="Estimate the normalisations of bits anew; others do."),
     ] = False,
-    data: Annotated[str | None, typer.Option(help="Set to test on. (that of the training)")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of its files.")] = None,
-    num_threads: Annotated[int | None, typer.Option(min=1, help="Threads. (all cores)")] = None,
+    law: Law = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Another set. (the one of the training)", rich_help_panel=DATA),
+    ] = None,
+    data_dir: DataDir = None,
+    num_threads: Threads = None,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
     json: Json = False,
     quiet: Quiet = False,
@@ -43,22 +48,25 @@ def compile(
 
     Nothing is written where what was compiled disagrees with torch.
     """
-    from qbnn.compilation import compile_run, shown
+    from qbnn.compilation import CompileOptions, compile_run, shown
+    from qbnn.console import print_document, print_facts
 
-    found = compile_run(
-        run,
+    options = CompileOptions(
         kind=kind,
-        out=out,
-        data=data,
-        data_dir=data_dir,
-        reestimated=reestimate,
         num_members=num_members,
         weights=weights,
         num_draws=num_draws,
+        reestimated=reestimate,
         num_threads=num_threads,
         seed=seed,
     )
-    tell("compile", f"wrote {found['out']}", found, json=json, quiet=quiet, human=shown(found))
+    found = compile_run(run, options, out=out, law=law, data=data, data_dir=data_dir)
+    if json:
+        print_document("compile", found)
+    elif quiet:
+        print(f"{found['accuracy']['compiled']:.12g}")
+    else:
+        print_facts(f"wrote {found['out']}", shown(found))
 
 
 def register(app: typer.Typer) -> None:
