@@ -65,6 +65,25 @@ class Certificate:
             "checks": [asdict(check) for check in self.checks],
         }
 
+    @property
+    def verdict(self) -> str:
+        """One word of it."""
+        return "agree" if self.agrees else "DISAGREE"
+
+    def summary(self) -> dict[str, Any]:
+        """Return the facts as a person reads them, below the table."""
+        found = self.document()
+        laws = [check.law_difference or 0.0 for check in self.checks]
+        return {
+            "comparisons": len(self.checks),
+            "largest_difference": f"{found['largest_difference']:.1e} (≤ {self.tolerance:g})",
+            "largest_gradient": f"{found['largest_gradient_difference']:.1e} "
+            f"(≤ {self.gradient_tolerance:g})",
+            "law_of_the_network": f"off by at most {max(laws):.1e} from the exact one",
+            "paths": ", ".join(dict.fromkeys(check.path for check in self.checks)),
+            "seed": self.seed,
+        }
+
     def table(self) -> Table:
         """Return a row for each comparison, for :mod:`anneal.tables`."""
         return Table("certificate", _COLUMNS, [asdict(check) for check in self.checks])
@@ -81,7 +100,7 @@ def _small(value: float | None) -> str:
 
 
 _COLUMNS = [
-    column("stage", "layer"),
+    Column("layer", lambda row: f"{row['layer']} {row['stage']}"),
     column("neuron"),
     column("position"),
     column("image"),

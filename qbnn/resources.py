@@ -63,10 +63,11 @@ class NetworkCost:
     classical: tuple[str, ...] = ()
 
     def total(self) -> dict[str, int]:
-        """Return the sums over the layers, and of qubits and depth the largest."""
+        """Return the sums over the layers, and the largest qubits, depth and CNOTs of a circuit."""
         return {
             "qubits": max(layer.circuit.qubits for layer in self.layers),
             "depth": max(layer.circuit.depth for layer in self.layers),
+            "circuit_two_qubit_gates": max(layer.circuit.two_qubit_gates for layer in self.layers),
             **{name: sum(getattr(layer, name) for layer in self.layers) for name in _SUMMED},
         }
 
@@ -166,7 +167,7 @@ def every_way(source: Config | Network, *, precision: float = 0.05) -> Table:
             found = network_cost(source, protocol=protocol, counter=counter, precision=precision)
             rows.append({"protocol": protocol, "counter": counter, **found.total()})
     columns = [column("protocol"), column("counter"), *_TOTALS]
-    return Table("ways", columns, rows)
+    return Table("by_protocol_and_counter", columns, rows)
 
 
 def register_size(fan_in: int) -> int:
@@ -249,12 +250,14 @@ def _grouped(value: int) -> str:
     return f"{value:,}"
 
 
+# Gates are those of all circuits of an image, each run once.
 _TOTALS = [
     column("qubits", show=_grouped),
     column("depth", show=_grouped),
+    column("circuit_two_qubit_gates", "CNOTs/circuit", _grouped),
     column("circuits", "circuits/image", _grouped),
-    column("one_qubit_gates", "1-qubit gates", _grouped),
-    column("two_qubit_gates", "CNOTs", _grouped),
+    column("one_qubit_gates", "1-qubit gates/image", _grouped),
+    column("two_qubit_gates", "CNOTs/image", _grouped),
     column("executions", "shots/image", _grouped),
 ]
 _COLUMNS: list[Column] = [

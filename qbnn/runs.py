@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from qbnn.checkpoints import load as load_network
 from qbnn.console import make_folder, progress_bar, to_document
 from qbnn.data import Dataset, load
 from qbnn.evaluate import evaluate, reestimate
+from qbnn.hardware import Hardware, on_hardware
 from qbnn.models import Network, count_parameters
 from qbnn.pictures import write_pictures
 from qbnn.ranks import joined
@@ -176,6 +178,7 @@ def run_evaluation(
     changes: Mapping[str, Any] | None = None,
     hard: bool = False,
     anew: bool = False,
+    hardware: Mapping[str, Any] | None = None,
     seed: int = 0,
     data_dir: Pathlike | None = None,
     download: bool = False,
@@ -188,10 +191,18 @@ def run_evaluation(
 
     ``changes``: fields of the config that do not change the weights: mode, law, pool. ``hard``:
     its deterministic twin, :func:`qbnn.binarised.binarised`. ``anew``: running statistics
-    estimated anew. ``out``: a folder for the document, pictures and a page.
+    estimated anew. ``hardware``: what it would do on a device with the fields of
+    :class:`qbnn.hardware.Hardware`. ``out``: a folder for the document, pictures and a page.
     """
     check_device(device)
+    quantum = Hardware(**(hardware or {}))
+    if hard and not quantum.is_perfect:
+        raise InputError("the deterministic twin has no circuits: no shots, noise or protocol")
     network, extra = load_network(path, changes=changes)
+    if network.config.mode == "sample" and quantum.shots is not None:
+        if num_draws > 1:
+            raise InputError("where bits are drawn a shot is a pass: give shots or num-draws")
+        num_draws = quantum.shots
     name = data or extra.get("data")
     if not isinstance(name, str):
         raise InputError("says not what it was trained on; name the set by --data", path=path)
@@ -212,6 +223,8 @@ def run_evaluation(
             judged = binarised(network, split=dataset.train if anew else None).to(device)
         elif anew:
             reestimate(network, dataset.train, seed=seed)
+        if not quantum.is_perfect:
+            judged = on_hardware(network, quantum)
         found = evaluate(judged, part, num_draws=num_draws, seed=seed)
     config = network.config
     document = {
@@ -223,6 +236,7 @@ def run_evaluation(
         "mode": config.mode,
         "binarised": hard,
         "reestimated": anew,
+        **asdict(quantum),
         "num_draws": num_draws,
         "seed": seed,
         **found.document(dataset.class_names),
@@ -264,7 +278,16 @@ def evaluation_summary(found: Mapping[str, Any]) -> dict[str, Any]:
         "family": found["family"],
         "as": "bits, its deterministic twin" if found["binarised"] else found["mode"],
         "draws": found["num_draws"] if found["num_draws"] > 1 else None,
+        "device": _device(found),
     }
+
+
+def _device(found: Mapping[str, Any]) -> str | None:
+    """Return the quantum device of an evaluation, None where it was perfect."""
+    parts = [f"{found['shots']} shots"] if found["shots"] else []
+    parts += [f"{name} {found[name]:g}" for name in ("noise", "readout") if found[name]]
+    parts += [found["protocol"]] if found["protocol"] != "fresh" else []
+    return ", ".join(parts) or None
 
 
 def _accuracy(found: Mapping[str, Any]) -> str:

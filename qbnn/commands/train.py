@@ -11,6 +11,7 @@ import typer
 from qbnn.commands.shared import NETWORKS, Json, Quiet, Run, Seed, add
 
 NETWORK, TRAINING, DATA = "Network", "Training", "Data and machine"
+QUANTUM = "On a quantum device"
 
 DataDir = Annotated[
     Path | None,
@@ -231,6 +232,31 @@ def eval_(
     mode: Mode = None,
     law: Law = None,
     pool: Pool = None,
+    shots: Annotated[
+        int | None,
+        typer.Option(
+            help="Of every circuit; where bits are drawn, passes of one shot. (exact)",
+            rich_help_panel=QUANTUM,
+        ),
+    ] = None,
+    noise: Annotated[
+        float,
+        typer.Option(
+            help="Probability that a prepared qubit is depolarised.", rich_help_panel=QUANTUM
+        ),
+    ] = 0.0,
+    readout: Annotated[
+        float,
+        typer.Option(help="Probability that a bit is misread.", rich_help_panel=QUANTUM),
+    ] = 0.0,
+    protocol: Annotated[
+        Literal["fresh", "sequential-bit", "sequential-count"],
+        typer.Option(
+            help="Each neuron reads its own copy of the activations, or all read one: hidden "
+            "layers of few inputs alone.",
+            rich_help_panel=QUANTUM,
+        ),
+    ] = "fresh",
     data: Annotated[
         str | None,
         typer.Option(help="Another set. (the one of the training)", rich_help_panel=DATA),
@@ -258,6 +284,7 @@ def eval_(
         changes=_given({"mode": mode, "law": law, "pool": pool}),
         hard=binarised,
         anew=reestimate,
+        hardware={"shots": shots, "noise": noise, "readout": readout, "protocol": protocol},
         seed=seed,
         data_dir=data_dir,
         download=download,
@@ -292,6 +319,7 @@ def register(app: typer.Typer) -> None:
         "qbnn eval runs/digits",
         "qbnn eval runs/digits --binarised --reestimate",
         "qbnn eval runs/digits --mode sample --num-draws 16 --json",
+        "qbnn eval runs/digits --shots 100 --noise 0.01 --readout 0.02",
         panel=NETWORKS,
         name="eval",
     )
