@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from qbnn.emulation import z_score
 from qbnn.models import Block
 from qbnn.states import Moments
 
@@ -39,3 +40,20 @@ def folded(block: Block) -> Moments:
     blank = torch.zeros(1, *shape, device=block.layer.latent.device)
     found: Moments = block.norm(Moments(blank, blank, total))
     return found
+
+
+def z_line(moments: Moments, *, lattice: bool) -> tuple[Tensor, Tensor]:
+    """Return (f, g) with z = (f·E[a] + g)/σ_a, for :func:`folded` moments.
+
+    They are :func:`qbnn.emulation.z_score` at two means, in float64; so there is one definition.
+    """
+    at = moments._replace(
+        variance=torch.ones_like(moments.mean, dtype=torch.float64),
+        scale=None if moments.scale is None else moments.scale.double(),
+        shift=None if moments.shift is None else moments.shift.double(),
+    )
+    zero, one = (
+        z_score(at._replace(mean=value), lattice=lattice)
+        for value in (torch.zeros_like(at.variance), torch.ones_like(at.variance))
+    )
+    return one - zero, zero

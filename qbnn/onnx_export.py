@@ -18,14 +18,13 @@ from torch import Tensor
 from anneal.errors import InputError
 from anneal.files import Pathlike, write_bytes
 from qbnn.config import SIGN
-from qbnn.emulation import VARIANCE_FLOOR, firing_counts
-from qbnn.folding import evaluating, folded
+from qbnn.emulation import VARIANCE_FLOOR
+from qbnn.folding import evaluating, folded, z_line
 from qbnn.models import Block, Network
 from qbnn.onnx_graph import Graph, log_tails
 
 OPSET, IR_VERSION = 18, 8
 EXPORTED_LAWS = ("clt", "clt-cc")
-LEAST_SPREAD = float(np.finfo(np.float32).tiny ** 0.5)
 # Features of a layer's input, and what stands for the constant 1 among them.
 ONE, SPIN, COHERENCE, SQUARE, BOTH = "1", "φ", "χ", "φ²", "φχ"
 Weights = dict[str, NDArray[Any]]
@@ -247,16 +246,9 @@ def _any_fires(
 def _z(graph: Graph, block: Block, moments: GraphMoments, *, lattice: bool) -> str:
     """Add z with P(fires) = Φ(z), as :func:`qbnn.emulation.z_score` has it."""
     deviation = graph("Sqrt", graph("Max", moments.variance, VARIANCE_FLOOR))
-    if not lattice:
-        size = np.abs(_affine(block)[0])
-        spread = graph("Max", graph("Mul", deviation, size), LEAST_SPREAD)
-        return graph("Div", _affine_mean(graph, block, moments), spread)
-    thresholds = folded(block)
-    kappa, flipped = (part.cpu().numpy() for part in firing_counts(thresholds))
-    total = thresholds.total
-    middle = 2 * kappa - 1 - (_array(total) if isinstance(total, Tensor) else total)
-    sign = np.where(flipped, -1.0, 1.0)
-    return graph("Div", graph("Mul", graph("Sub", moments.mean, middle), sign), deviation)
+    factor, offset = (_array(part)[0] for part in z_line(folded(block), lattice=lattice))
+    line = graph("Add", graph("Mul", moments.mean, factor), offset)
+    return graph("Div", line, deviation)
 
 
 def _head(graph: Graph, block: Block, moments: GraphMoments, *, lattice: bool) -> None:

@@ -118,7 +118,7 @@ class PackedLayer:
         """Return the packed output bits of numbers (batch, C, H, W), pooled likewise."""
         assert self.scale is not None and self.shift is not None
         parts = []
-        for start in range(0, len(values), TILE):
+        for start in range(0, max(len(values), 1), TILE):
             sums = self.sums_at(values[start : start + TILE])
             parts.append(packed.pack(self.scale.astype(np.float64) * sums + self.shift >= 0))
         fired = np.concatenate(parts)
@@ -129,12 +129,12 @@ class PackedLayer:
         stage = self.stage
         values = values.astype(np.float64)
         if not stage.kernel:
-            return values.reshape(len(values), -1) @ self.spins.T
+            return values.reshape(len(values), self.fan_in) @ self.spins.T
         edge = (stage.padding, stage.padding)
         values = np.pad(values, ((0, 0), (0, 0), edge, edge), constant_values=self.border)
         windows = np.lib.stride_tricks.sliding_window_view(values, (stage.kernel,) * 2, (2, 3))
         windows = windows[:, :, :: stage.stride, :: stage.stride].transpose(0, 2, 3, 4, 5, 1)
-        found: Array = windows.reshape(*windows.shape[:3], -1) @ self.spins.T
+        found: Array = windows.reshape(*windows.shape[:3], self.fan_in) @ self.spins.T
         return found
 
     def affine(self, sums: Array) -> NDArray[np.float32]:

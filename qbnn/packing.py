@@ -181,7 +181,7 @@ def checked_images(images: ArrayLike, in_shape: Shape) -> Floats:
 def _pack_pixels(values: Floats, *, in_rows: bool) -> packed.Words:
     """Return bits p ≥ ½ by pixel, (batch, H, W, …), or in rows as they stand, (batch, …)."""
     if in_rows:
-        return packed.pack(values.reshape(len(values), -1) >= 0.5)
+        return packed.pack(values.reshape(-1, math.prod(values.shape[1:])) >= 0.5)
     return packed.pack((values >= 0.5).transpose(0, 2, 3, 1))
 
 

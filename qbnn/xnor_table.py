@@ -2,7 +2,8 @@
 
 A pair of a weight and a measured activation bit h agrees with probability r[h], so the count K is
 Poisson-binomial, and a hidden bit is drawn from whether it fires. What these draws are on a device
-with the deformed gates, an emulation has from the moments of K, E[K] = Σ r and σ² = Σ r(1 − r).
+with the deformed gates, an emulation has from the moments of a = 2K − N, the sums of 2r − 1 and of
+4r(1 − r).
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ KIND = "table"
 LAWS = ("clt-cc", "exact", "draw")
 Array = NDArray[Any]
 Shape = tuple[int, int, int]
-# The least variance of a count: a quarter of that of a = 2K − N in qbnn.emulation.
-VARIANCE_FLOOR = 0.0025
+# As in qbnn.emulation: the least variance of a = 2K − N, and how far off a κ is that is no count.
+VARIANCE_FLOOR, FAR = 0.01, 1000
 # Images at once, and numbers of pairs at once where every pair is looked at.
 TILE, PAIRS = 64, 1 << 22
 _ARRAYS = ("table", "kappa", "flipped", "scale", "shift")
@@ -62,21 +63,28 @@ class TableLayer:
         return windows.reshape(*windows.shape[:3], -1)
 
     def moments(self, rows: Array) -> tuple[Array, Array]:
-        """Return E[K] and σ² of the counts, (batch, …, out); both are linear in the bits."""
+        """Return mean and variance of a = 2K − N, (batch, …, out); both are linear in the bits."""
         (mean, mean_slope), (variance, variance_slope) = self._lines
-        return rows @ mean_slope + mean, rows @ variance_slope + variance
+        floored = np.maximum(rows @ variance_slope + variance, VARIANCE_FLOOR)
+        return rows @ mean_slope + mean, floored
+
+    def z(self, rows: Array) -> Array:
+        """Return z with P(fires) ≈ Φ(z), corrected for continuity, (batch, …, out)."""
+        mean, variance = self.moments(rows)
+        middle = 2.0 * self.kappa - 1 - rows.shape[-1]
+        middle *= np.where((self.kappa <= 0) | (self.kappa > rows.shape[-1]), FAR, 1)
+        found: Array = np.where(self.flipped, middle - mean, mean - middle) / np.sqrt(variance)
+        return found
 
     def probability(self, rows: Array, law: str) -> Array:
         """Return P(a neuron fires | bits), (batch, …, out), by the law ``clt-cc`` or ``exact``."""
         if law == "exact":
             tail = self._exact(rows)
-        else:
-            from scipy.special import ndtr
+            return np.where(self.flipped, 1 - tail, tail)
+        from scipy.special import ndtr
 
-            mean, variance = self.moments(rows)
-            spread = np.sqrt(np.maximum(variance, VARIANCE_FLOOR))
-            tail = ndtr((mean - self.kappa + 0.5) / spread)
-        return np.where(self.flipped, 1 - tail, tail)
+        found: Array = ndtr(self.z(rows))
+        return found
 
     def fired(self, rows: Array, law: str, rng: np.random.Generator) -> Array:
         """Draw which neurons fire, (batch, …, out): by their probability, or pair by pair."""
@@ -92,18 +100,17 @@ class TableLayer:
     def score(self, rows: Array, rng: np.random.Generator | None) -> Array:
         """Return E[a′], or where there is a generator a draw of a′, (batch, …, out)."""
         mean, variance = self.moments(rows)
-        score: Array = self.scale * (2 * mean - rows.shape[-1]) + self.shift
+        score: Array = self.scale * mean + self.shift
         if rng is None:
             return score
-        spread = 2 * np.abs(self.scale) * np.sqrt(np.maximum(variance, VARIANCE_FLOOR))
-        score += spread * rng.standard_normal(score.shape)
+        score += np.abs(self.scale) * np.sqrt(variance) * rng.standard_normal(score.shape)
         return score
 
     @cached_property
     def _lines(self) -> list[tuple[Array, Array]]:
         """Constant and slope, (N, out), of mean and variance."""
         table = self.table.astype(np.float64)
-        parts = (table, table * (1 - table))
+        parts = (2 * table - 1, 4 * table * (1 - table))
         return [(part[..., 0].sum(1), (part[..., 1] - part[..., 0]).T) for part in parts]
 
     def _pairs(self, rows: Array) -> Iterator[tuple[slice, Array]]:
@@ -157,7 +164,7 @@ class TableNetwork:
                 _softmax(self._pass(values[start : start + TILE], law, rng))
                 for _ in range(num_draws)
             )
-            for start in range(0, len(values), TILE)
+            for start in range(0, max(len(values), 1), TILE)
         ]
         return (np.concatenate(parts) / num_draws).astype(np.float32)
 
@@ -188,14 +195,12 @@ class TableNetwork:
 
     def _logits(self, rows: Array) -> Array:
         head = self.layers[-1]
-        mean, variance = head.moments(rows)
-        variance = np.maximum(variance, VARIANCE_FLOOR)
         if self.head == "ce":
-            return head.score(rows, None) / np.sqrt(1 + math.pi / 2 * head.scale**2 * variance)
+            variance = head.scale**2 * head.moments(rows)[1]
+            return head.score(rows, None) / np.sqrt(1 + math.pi / 8 * variance)
         from scipy.special import log_ndtr
 
-        z = (mean - head.kappa + 0.5) / np.sqrt(variance)
-        z = np.where(head.flipped, -z, z)
+        z = head.z(rows)
         odds: Array = log_ndtr(z) - log_ndtr(-z)
         return odds
 
