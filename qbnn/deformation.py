@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from anneal.errors import InputError
 from anneal.registry import resolve
-from qbnn import fused
 
 FAMILIES = {
     "none": "qbnn.deformation:Undeformed",
@@ -208,11 +207,6 @@ class Real4(Rotations):
     """
 
     words = ("IY", "YI", "YZ", "ZY")
-
-    def coefficients(self, spin: Tensor, coherence: Tensor) -> Coefficients:
-        if spin.device.type != "cpu":
-            return super().coefficients(spin, coherence)
-        return Coefficients(*fused.Real4Coefficients.apply(spin, coherence, self.angles))
 
 
 class SU4(Rotations):

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anneal.errors import InputError
-from qbnn.deformation import Coefficients, make_deformation
+from qbnn import fused
+from qbnn.deformation import Coefficients, Real4, make_deformation
 from qbnn.emulation import LAWS, exact_probability, fires, threshold_count
 from qbnn.neuron import Neuron
 from qbnn.states import Bits, Moments
@@ -66,7 +67,7 @@ class DeformedLayer(nn.Module, abc.ABC):
     @property
     def weight(self) -> Bits:
         """The weights as bits: spin means tanh(latent) and coherences 1/cosh(latent)."""
-        return Bits(torch.tanh(self.latent), 1 / torch.cosh(self.latent))
+        return Bits(*fused.WeightBits.apply(self.latent))
 
     def coefficients(self) -> Coefficients:
         """α, β and γ of every connection, each of the weights' shape; ``None`` for zero."""
@@ -86,6 +87,12 @@ class DeformedLayer(nn.Module, abc.ABC):
         """
         self._check(bits.spin)
         d = self.eigenvalues()
+        if (
+            type(self.deformation) is Real4
+            and fused.Real4Powers.fits(self.latent)
+            and not third
+        ):
+            return self._fused_moments(bits)
         alpha, beta, gamma = self.coefficients()
         line = {(0, 0): alpha, (1, 0): beta, (0, 1): gamma}
         first = {power: w for power, w in line.items() if w is not None}
@@ -105,6 +112,19 @@ class DeformedLayer(nn.Module, abc.ABC):
         lines = mean if d is None else self._evaluate(_scaled(first, d, 3), bits, features)
         return found._replace(third=-2 * (lines - cubes))
 
+    def _fused_moments(self, bits: Bits) -> Moments:
+        """Return the moments of ``Real4``, with the fewest passes over the weights."""
+        line, square, constant, squares = fused.Real4Powers.apply(
+            *self.weight, self.deformation.angles
+        )
+        features = fused.PairFeatures.apply(*self._pad(bits))
+        width = 2 * self.latent.shape[1]
+        ones = [1] * (self.latent.dim() - 2)
+        mean = self._mix(features[:, :width], line) + constant.view(-1, *ones)
+        size = float(self.fan_in)
+        variance = (size - squares).view(-1, *ones) - self._mix(features, square)
+        return Moments(mean, variance, size)
+
     def moments_of_values(self, values: Tensor) -> Moments:
         """Return the moments of a = Σ w x for real inputs x: Σθx and Σ(1 − θ²)x² (PBNet).
 
@@ -119,10 +139,14 @@ class DeformedLayer(nn.Module, abc.ABC):
         variance = self._mix(self._pad_with(values.square(), 0.0), 1 - beta.square())
         return Moments(mean, variance, float(self.fan_in))
 
+    def windows(self, bits: Bits) -> Bits:
+        """Return what each output position reads, (batch, 1, …, N), the border's bits included."""
+        self._check(bits.spin)
+        return Bits(*(self._patches(part) for part in self._pad(bits)))
+
     def pair_means(self, bits: Bits) -> Tensor:
         """Return m of every pair, (batch, out, …, N): as large as it looks, for the exact law."""
-        self._check(bits.spin)
-        spin, coherence = (self._patches(part) for part in self._pad(bits))
+        spin, coherence = self.windows(bits)
         means: Tensor = torch.zeros((), dtype=spin.dtype, device=spin.device)
         for weight, feature in zip(self.coefficients(), (None, spin, coherence), strict=True):
             if weight is not None:

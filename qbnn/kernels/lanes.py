@@ -50,3 +50,13 @@ def disagreements(typing: Any, a: Any, b: Any) -> Any:
         return _call(builder, "ctpop", [builder.xor(*arguments)])
 
     return a(a, a), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def round_down(typing: Any, a: Any) -> Any:
+    """Largest whole number not above each lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _call(builder, "floor", list(arguments))
+
+    return a(a), generate
