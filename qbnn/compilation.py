@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from qbnn.deploy import NUM_MEMBERS, choose_kind, make_twin, pack_twin
 from qbnn.evaluate import evaluate
 from qbnn.models import Network, count_parameters
 from qbnn.onnx_export import onnx_model, replaced
+from qbnn.onnx_graph import load_extra
 from qbnn.runs import threads
 from qbnn.table_export import table_of
 from qbnn.train import check_fit
@@ -237,11 +237,7 @@ def _changed(network: Network, changes: Mapping[str, str]) -> Network:
 
 
 def _session(data: bytes, num_threads: int | None) -> Any:
-    try:
-        onnxruntime: Any = importlib.import_module("onnxruntime")
-    except ImportError as error:
-        reason = "checking ONNX needs the package onnxruntime: pip install 'qbnn[onnx]'"
-        raise InputError(reason) from error
+    onnxruntime = load_extra("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads or 0
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

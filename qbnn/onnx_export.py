@@ -21,7 +21,7 @@ from qbnn.config import SIGN
 from qbnn.emulation import VARIANCE_FLOOR
 from qbnn.folding import evaluating, folded, z_line
 from qbnn.models import Block, Network
-from qbnn.onnx_graph import Graph, log_tails
+from qbnn.onnx_graph import Graph, load_extra, log_tails
 
 OPSET, IR_VERSION = 18, 8
 EXPORTED_LAWS = ("clt", "clt-cc")
@@ -59,7 +59,7 @@ def onnx_model(network: Network) -> bytes:
     :class:`~anneal.errors.InputError` without the package onnx, for the bottom rung, and for the
     laws ``edgeworth`` and ``exact``.
     """
-    onnx = _load_onnx()
+    onnx = load_extra("onnx")
     config = network.config
     if config.family == SIGN:
         raise InputError("kind 'onnx' writes an emulated law; family 'sign' has none: kind 'bits'")
@@ -100,14 +100,6 @@ def replaced(network: Network) -> dict[str, str]:
     if config.pool == "sample" and any(stage.pool > 1 for stage in config.stages()):
         found["pool"] = "mean"
     return found
-
-
-def _load_onnx() -> Any:
-    try:
-        import onnx
-    except ImportError as error:
-        raise InputError("writing ONNX needs the package onnx: pip install 'qbnn[onnx]'") from error
-    return onnx
 
 
 def _add_network(graph: Graph, network: Network) -> None:

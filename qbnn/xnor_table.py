@@ -51,16 +51,21 @@ class TableLayer:
     scale: Array
     shift: Array
 
+    @property
+    def fan_in(self) -> int:
+        """N, the number of pairs of a neuron."""
+        return int(self.table.shape[1])
+
     def rows(self, bits: Array) -> Array:
         """Return what each output position reads of bits (batch, C, H, W): (batch, …, N)."""
         stage = self.stage
         if not stage.kernel:
-            return bits.reshape(len(bits), -1)
+            return bits.reshape(len(bits), self.fan_in)
         edge = (stage.padding, stage.padding)
         bits = np.pad(bits, ((0, 0), (0, 0), edge, edge))
         windows = np.lib.stride_tricks.sliding_window_view(bits, (stage.kernel,) * 2, (2, 3))
         windows = windows[:, :, :: stage.stride, :: stage.stride].transpose(0, 2, 3, 1, 4, 5)
-        return windows.reshape(*windows.shape[:3], -1)
+        return windows.reshape(*windows.shape[:3], self.fan_in)
 
     def moments(self, rows: Array) -> tuple[Array, Array]:
         """Return mean and variance of a = 2K − N, (batch, …, out); both are linear in the bits."""
@@ -71,8 +76,8 @@ class TableLayer:
     def z(self, rows: Array) -> Array:
         """Return z with P(fires) ≈ Φ(z), corrected for continuity, (batch, …, out)."""
         mean, variance = self.moments(rows)
-        middle = 2.0 * self.kappa - 1 - rows.shape[-1]
-        middle *= np.where((self.kappa <= 0) | (self.kappa > rows.shape[-1]), FAR, 1)
+        middle = 2.0 * self.kappa - 1 - self.fan_in
+        middle *= np.where((self.kappa <= 0) | (self.kappa > self.fan_in), FAR, 1)
         found: Array = np.where(self.flipped, middle - mean, mean - middle) / np.sqrt(variance)
         return found
 
@@ -239,7 +244,7 @@ def _windows(sites: Array, size: int) -> Array:
     """Return (batch, rows, columns, out, size²) of (batch, H, W, out)."""
     every = np.lib.stride_tricks.sliding_window_view(sites, (size, size), (1, 2))
     chosen = every[:, ::size, ::size]
-    found: Array = chosen.reshape(*chosen.shape[:4], -1)
+    found: Array = chosen.reshape(*chosen.shape[:4], size**2)
     return found
 
 
