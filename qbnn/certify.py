@@ -17,6 +17,7 @@ import numpy as np
 import pennylane as qml
 import torch
 from pennylane.devices import ExecutionConfig
+from pennylane.exceptions import DeviceError
 from torch import Tensor
 
 from anneal.errors import InputError
@@ -131,11 +132,15 @@ def certify(
 
 
 def check_reach(num_neurons: int, fan_in: int, device: str) -> None:
-    """Raise :class:`~anneal.errors.InputError` for numbers that make no certificate."""
+    """Raise :class:`~anneal.errors.InputError` for what makes no certificate."""
     if num_neurons < 1 or fan_in < 1:
         raise InputError("num_neurons and fan_in must be at least 1")
     if device == EMULATOR:
         raise InputError(f"'{EMULATOR}' emulates; the certificate wants a device that does not")
+    try:
+        open_device(device, 1)
+    except DeviceError as error:
+        raise InputError(f"no device '{device}': {error}") from error
     # The register of a neuron of any threshold, which the iterative counter fills bit by bit.
     num_wires = 2 * fan_in + 1 + fan_in.bit_length() + 1
     size = num_wires * (2 if device == "default.mixed" else 1)

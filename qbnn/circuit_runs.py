@@ -65,6 +65,8 @@ def show_circuit(
     counter = counter or ("gray" if kind == "qasm" else "register")
     if kind is not None and kind not in (*FORMATS, "qasm"):
         raise InputError(f"a circuit's name ends in .{', .'.join([*FORMATS, 'qasm'])}", path=out)
+    if kind == "qasm" and protocol is not None:
+        raise InputError("OpenQASM 2 has no wires that are read and used again; no protocol")
     size = chosen.neurons[0].fan_in
     if kind != "qasm" and size > MOST_DRAWN:
         raise InputError(
@@ -75,8 +77,6 @@ def show_circuit(
     else:
         drawn, cost = _one_after_another(chosen, protocol, counter=counter, expand=expand)
     if kind == "qasm":
-        if protocol is not None:
-            raise InputError("OpenQASM 2 has no wires that are read and used again; no protocol")
         assert out is not None
         write_text(out, to_qasm(chosen.neurons[0], chosen.bits, counter=counter))
     elif out is not None:
@@ -125,10 +125,11 @@ def _one_after_another(
 def circuit_summary(found: Mapping[str, Any], inputs: str) -> dict[str, Any]:
     """Return the facts of a circuit as a person reads them."""
     neurons = found["neurons"]
+    p = [one["p_fires"] for one in neurons]
     return {
         "inputs": inputs,
         "activations": found["activations"],
-        "P(fires)": ", ".join(f"{one['p_fires']:.6f}" for one in neurons),
+        "P(fires)": None if None in p else ", ".join(f"{value:.6f}" for value in p),
         "fires_iff": ", ".join(
             f"K {'<' if one['flipped'] else '≥'} {one['kappa']}" for one in neurons
         ),

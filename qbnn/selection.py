@@ -67,16 +67,18 @@ class Chosen:
             return f"all {shown}"
         return f"{shown} of {self.fan_in}, drawn by lot; the threshold moved in proportion"
 
-    def probabilities(self, protocol: str | None = None) -> list[float]:
-        """Return P(each neuron fires), emulated, by a protocol.
-
-        Raises :class:`~anneal.errors.InputError` where a sequential one is out of reach.
-        """
+    def probabilities(self, protocol: str | None = None) -> list[float] | list[None]:
+        """Return P(each neuron fires), emulated, by a protocol; None out of the reach of that."""
         if protocol in (None, "fresh"):
             return [float(neuron.probability(self.bits)) for neuron in self.neurons]
+        try:
+            found = instruments(self.neurons, protocol=str(protocol))
+        except InputError:
+            # What can be drawn need not be small enough to be emulated.
+            return [None] * len(self.neurons)
         bits = Bits(*(part[None] for part in self.bits))
-        found: list[float] = read(instruments(self.neurons, protocol=protocol), bits)[0].tolist()
-        return found
+        values: list[float] = read(found, bits)[0].tolist()
+        return values
 
 
 def choose_neurons(
@@ -166,6 +168,7 @@ def neurons_of_run(
     )
 
 
+@torch.no_grad()
 def activations_of(network: Network, layer: int, images: Tensor, *, seed: int) -> Bits:
     """Return what a neuron in the middle of a layer reads of one image, (N,)."""
     network.reseed(seed)
