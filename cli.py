@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from qbnn.commands import hardware, train
+from qbnn.commands import deploy, hardware, train
 from qbnn.commands.shared import OVERVIEW, PROBLEMS, Json, Quiet, Seed, add, tell
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Instance file, gzipped or not.")]
@@ -304,6 +304,7 @@ def report(
 # The commands of networks, one line for each module of qbnn.commands.
 train.register(app)
 hardware.register(app)
+deploy.register(app)
 
 
 @command(
