@@ -25,7 +25,10 @@ def certify(
     run: Run,
     num_neurons: Annotated[int, typer.Option(help="Neurons of each layer.")] = 2,
     fan_in: Annotated[
-        int, typer.Option(help="Inputs that a state vector holds; the others are left out.")
+        int,
+        typer.Option(
+            help="Inputs in a state vector, the others left out. 8 take half a minute a neuron."
+        ),
     ] = 6,
     device: Annotated[
         str, typer.Option(help="PennyLane device that runs the circuits.")
@@ -196,7 +199,7 @@ def register(app: typer.Typer) -> None:
         app,
         certify,
         "qbnn certify runs/digits",
-        "qbnn certify runs/digits --num-neurons 5 --fan-in 8 --json",
+        "qbnn certify runs/digits --num-neurons 5 --json",
         "qbnn certify runs/digits --device default.mixed --fan-in 3",
         panel=CIRCUITS,
     )
