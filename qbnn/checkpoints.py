@@ -156,7 +156,8 @@ def load_state(
 def write(path: Pathlike, kind: str, tensors: Tensors, document: Mapping[str, Any]) -> None:
     """Write tensors and a JSON document as a file of a kind: ``network`` or ``state``."""
     body = {"format": f"qbnn-{kind}", "version": VERSION, **document}
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies, because safetensors refuses tensors that share memory.
+    plain = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
     # safetensors wants words only, so the document is one.
     write_bytes(path, safetensors.torch.save(plain, {"qbnn": canonical_json(body)}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -204,8 +205,9 @@ def reestimate(
 ) -> None:
     """Replace the running statistics of all normalisations by the mean over some batches.
 
-    Weights that are not those of the training want it: drawn ones, or the most probable ones
-    (PBNet, arXiv:1809.03368, §4: 20 batches).
+    Those of the training lag behind its steps, which weights that are signs do not forgive (Wu &
+    Johnson 2021, "Rethinking Batch in BatchNorm", arXiv:2105.07576, §3); and drawn or rounded
+    weights have others (PBNet, arXiv:1809.03368: 20 batches).
     """
     norms: list[Any] = [block.norm for block in network.blocks]
     before = [norm.momentum for norm in norms]
@@ -214,11 +216,11 @@ def reestimate(
     with evaluating(network):
         for norm in norms:
             norm.train()
-        for place, (images, _) in enumerate(batches(split, batch_size, seed=seed, epoch=0)):
-            if place == num_batches:
-                break
-            for norm in norms:
-                norm.momentum = 1 / (place + 1)
-            network(images)
+        read = itertools.islice(batches(split, batch_size, seed=seed, epoch=0), num_batches)
+        for place, (images, labels) in enumerate(read):
+            if len(labels) > 1:
+                for norm in norms:
+                    norm.momentum = 1 / (place + 1)
+                network(images)
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum

@@ -195,6 +195,8 @@ class Network(nn.Module):
         block = self.blocks[layer]
         if not isinstance(block, Block) or (layer == 0 and self.config.input == "real"):
             raise InputError("only layers that read probabilistic bits are circuits")
+        if not 0 <= index < block.placed.stage.width:
+            raise InputError(f"no neuron {index}; layer {layer} has {block.placed.stage.width}")
         kappa, flipped = _fold(block, index)
         return block.layer.neuron(index, kappa=kappa, flipped=flipped)
 

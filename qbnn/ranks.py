@@ -1,9 +1,9 @@
 """Several processes that train one network, as `torchrun` starts them.
 
 Each rank reads its slice of every batch and the gradients are averaged, so weights stay equal.
-Batch normalisation sees the slice alone: statistics of a rank are those of its own images, and the
-running ones are averaged after each epoch. A batch of 256 on two ranks is therefore not quite one
-of 256 on one; it is that of two batches of 128 with one step.
+A normalisation sees the slice alone, so a batch of 256 on two ranks is not quite one of 256 on one:
+it is two of 128 with one step. The running statistics are no rank's: all estimate them anew, on the
+same images, after each epoch.
 """
 
 from __future__ import annotations
@@ -46,16 +46,6 @@ class Ranks(NamedTuple):
         parts = flat.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
-
-    @torch.no_grad()
-    def average_buffers(self, network: torch.nn.Module) -> None:
-        """Average the running statistics over the ranks."""
-        if self.size == 1:
-            return
-        for buffer in network.buffers():
-            if buffer.is_floating_point():
-                dist.all_reduce(buffer)
-                buffer.div_(self.size)
 
     def total(self, value: Tensor) -> Tensor:
         """Return the sum of a value over the ranks."""

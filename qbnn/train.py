@@ -24,7 +24,7 @@ from anneal.files import write_text
 from qbnn.binary import BinaryLayer, annealed_sharpness
 from qbnn.checkpoints import BEST, STATE, Tensors, load_state, save, save_state
 from qbnn.data import Dataset, Split, batches
-from qbnn.evaluate import evaluate, least_deviations
+from qbnn.evaluate import evaluate, least_deviations, reestimate
 from qbnn.models import Network
 from qbnn.ranks import Ranks, current_ranks
 
@@ -82,6 +82,7 @@ def train(
 ) -> Trained:
     """Train a network on the device where it is; it ends with the weights of its best epoch.
 
+    Running statistics are estimated anew before each validation, :func:`qbnn.evaluate.reestimate`.
     ``out``: a folder for the state, the history and the best network (with ``extra`` in its file)
     after each epoch; ``resume`` goes on from there. The epoch in which ``interrupted`` says yes
     does not count. In a group of processes each reads its slice of a batch, see
@@ -120,8 +121,10 @@ def train(
         stopped = loss is None
         if stopped:
             break
+        seed = mixed_seed(options.seed, 0)
+        reestimate(network, training, batch_size=options.batch_size, seed=seed)
         row = {"epoch": len(history) + 1, "train_loss": loss}
-        row |= validate(network, validation, seed=mixed_seed(options.seed, 0))
+        row |= validate(network, validation, seed=seed)
         row |= {"learning_rate": optimizer.param_groups[0]["lr"]}
         history.append(row | {"seconds": time.perf_counter() - started})
         if best is None or best_row(history) is history[-1]:
@@ -178,7 +181,6 @@ def train_epoch(
             progress(done, remark)
             if ranks.any(interrupted(), device=total.device):
                 return None
-    ranks.average_buffers(network)
     check_finite(total, epoch)
     return float(ranks.total(total)) / count
 

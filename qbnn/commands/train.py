@@ -46,7 +46,7 @@ Pool = Annotated[
     Literal["sample", "mean", "or"] | None,
     typer.Option(
         help="Hand on of a window the site of the largest draw or of the largest mean, or whether "
-        "any fires. (sample)",
+        "any fires. (sample where bits are drawn, else mean)",
         rich_help_panel=NETWORK,
     ),
 ]
