@@ -66,6 +66,10 @@ class Deformation(nn.Module, abc.ABC):
     def unitary(self) -> Tensor:
         """Return the gates P, complex (\\*shape, 4, 4), on |weight, activation⟩."""
 
+    def gates_of(self, output: int) -> Tensor:
+        r"""Return the gates that one output has, complex (\*shape[1:], 4, 4)."""
+        return self.unitary()[output if self.shape[0] > 1 else 0]
+
     def conjugated(self) -> dict[str, Tensor]:
         r"""Return P†(Z⊗Z)P as coefficients, (\*shape), of the Pauli words in it."""
         gates = self.unitary()
@@ -142,13 +146,11 @@ class Rotations(Deformation):
             self.register_buffer("angles", angles, persistent=False)
 
     def unitary(self) -> Tensor:
-        kind = torch.promote_types(self.angles.dtype, torch.complex64)
-        gate = torch.eye(4, dtype=kind, device=self.angles.device).expand(*self.shape, 4, 4)
-        for word, angle in zip(self.words, self.angles, strict=True):
-            half = angle[..., None, None] / 2
-            identity, generator = pauli_word("II").to(gate), pauli_word(word).to(gate)
-            gate = (torch.cos(half) * identity - 1j * torch.sin(half) * generator) @ gate
-        return gate
+        return _product_of_rotations(self.words, self.angles)
+
+    def gates_of(self, output: int) -> Tensor:
+        # Of this output alone: a layer's gates would be 32 numbers a connection.
+        return _product_of_rotations(self.words, self.angles[:, output if self.shape[0] > 1 else 0])
 
     def conjugated(self) -> dict[str, Tensor]:
         """Return P†(Z⊗Z)P as coefficients of Pauli words, only those that can differ from zero.
@@ -295,6 +297,17 @@ def pauli_word(word: str) -> Tensor:
     tensor([ 1., -1., -1.,  1.], dtype=torch.float64)
     """
     return torch.kron(_PAULI[word[0]], _PAULI[word[1]])
+
+
+def _product_of_rotations(words: tuple[str, ...], angles: Tensor) -> Tensor:
+    """Return exp(−i a/2 G) of each word G and its angles, multiplied, the first word rightmost."""
+    kind = torch.promote_types(angles.dtype, torch.complex64)
+    gate = torch.eye(4, dtype=kind, device=angles.device).expand(*angles.shape[1:], 4, 4)
+    for word, angle in zip(words, angles, strict=True):
+        half = angle[..., None, None] / 2
+        identity, generator = pauli_word("II").to(gate), pauli_word(word).to(gate)
+        gate = (torch.cos(half) * identity - 1j * torch.sin(half) * generator) @ gate
+    return gate
 
 
 @functools.cache

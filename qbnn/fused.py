@@ -27,7 +27,8 @@ class WeightBits(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         spin, coherence = ctx.saved_tensors
-        return coherence * (gradients[0] * coherence - gradients[1] * spin)
+        found: Tensor = coherence * (gradients[0] * coherence - gradients[1] * spin)
+        return found
 
 
 class Real4Powers(torch.autograd.Function):
@@ -59,7 +60,7 @@ class Real4Powers(torch.autograd.Function):
         return *shape, *sums.sum(2)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         saved = ctx.saved_tensors
         weight = saved[0].new_empty(2, *saved[0].shape)
@@ -85,7 +86,7 @@ class PairFeatures(torch.autograd.Function):
         return found
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         spin, coherence = ctx.saved_tensors
         line, along, square, across = gradients[0].chunk(4, 1)

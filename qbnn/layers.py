@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +58,7 @@ class DeformedLayer(nn.Module, abc.ABC):
                 init_std=init_std,
                 generator=generator,
             )
-        self.deformation = deformation
+        self.deformation: Any = deformation
 
     @property
     def fan_in(self) -> int:
@@ -67,7 +68,7 @@ class DeformedLayer(nn.Module, abc.ABC):
     @property
     def weight(self) -> Bits:
         """The weights as bits: spin means tanh(latent) and coherences 1/cosh(latent)."""
-        return Bits(*fused.WeightBits.apply(self.latent))
+        return Bits(*fused.WeightBits.apply(self.latent))  # type: ignore[no-untyped-call]
 
     def coefficients(self) -> Coefficients:
         """α, β and γ of every connection, each of the weights' shape; ``None`` for zero."""
@@ -87,11 +88,7 @@ class DeformedLayer(nn.Module, abc.ABC):
         """
         self._check(bits.spin)
         d = self.eigenvalues()
-        if (
-            type(self.deformation) is Real4
-            and fused.Real4Powers.fits(self.latent)
-            and not third
-        ):
+        if type(self.deformation) is Real4 and fused.Real4Powers.fits(self.latent) and not third:
             return self._fused_moments(bits)
         alpha, beta, gamma = self.coefficients()
         line = {(0, 0): alpha, (1, 0): beta, (0, 1): gamma}
@@ -114,10 +111,10 @@ class DeformedLayer(nn.Module, abc.ABC):
 
     def _fused_moments(self, bits: Bits) -> Moments:
         """Return the moments of ``Real4``, with the fewest passes over the weights."""
-        line, square, constant, squares = fused.Real4Powers.apply(
+        line, square, constant, squares = fused.Real4Powers.apply(  # type: ignore[no-untyped-call]
             *self.weight, self.deformation.angles
         )
-        features = fused.PairFeatures.apply(*self._pad(bits))
+        features = fused.PairFeatures.apply(*self._pad(bits))  # type: ignore[no-untyped-call]
         width = 2 * self.latent.shape[1]
         ones = [1] * (self.latent.dim() - 2)
         mean = self._mix(features[:, :width], line) + constant.view(-1, *ones)
@@ -161,7 +158,8 @@ class DeformedLayer(nn.Module, abc.ABC):
             raise InputError(f"no neuron {index}; the layer has {len(self.latent)}")
         if not hasattr(self.deformation, "unitary"):
             raise InputError("the classical control has no circuit")
-        gates = self.deformation.unitary().expand(*self.latent.shape, 4, 4)[index].reshape(-1, 4, 4)
+        gates = self.deformation.gates_of(index)
+        gates = gates.expand(*self.latent.shape[1:], 4, 4).reshape(-1, 4, 4)
         d = self.eigenvalues()
         d = None if d is None else d[index].flatten()
         total = float(self.fan_in) if d is None else float(d.detach().sum())

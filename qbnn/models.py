@@ -217,7 +217,8 @@ class Network(nn.Module):
         lattice = not self.training and not isinstance(bits, Tensor)
         if law in ("clt", "clt-cc"):
             z = z_score(moments, lattice=lattice and law == "clt-cc")
-            return torch.special.log_ndtr(z) - torch.special.log_ndtr(-z)
+            odds: Tensor = torch.special.log_ndtr(z) - torch.special.log_ndtr(-z)
+            return odds
         if law == "edgeworth":
             return torch.logit(edgeworth_probability(moments, lattice=lattice), eps=1e-7)
         fired = head.layer.fires(_as_bits(bits), moments, law, lattice=lattice)

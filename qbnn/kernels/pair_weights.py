@@ -24,7 +24,7 @@ Array = NDArray[np.float32]
 def _operator(symbol: Any, function: Any) -> None:
     """Let lanes be written with an operator."""
 
-    @overload(symbol)  # type: ignore[untyped-decorator]
+    @overload(symbol)
     def typed(a, b):  # type: ignore[no-untyped-def]  # numba compares the signatures
         if isinstance(a, Lanes) and isinstance(b, Lanes):
             return lambda a, b: function(a, b)
