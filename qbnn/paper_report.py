@@ -14,7 +14,16 @@ from anneal.tables import Table, column, to_json, to_markdown
 from qbnn.paper import DATASETS, SWEEP, SWEPT_ROWS, SWEPT_SEED, TABLE
 from qbnn.paper_networks import ARCHITECTURES, DEFORMED, FLOAT, MATCHED, ROWS
 from qbnn.paper_plots import accuracy_against_parameters, learning_curves
-from qbnn.paper_tables import NOT_RUN, Comparison, comparisons, finding, missing, results, sweep
+from qbnn.paper_tables import (
+    NOT_RUN,
+    Comparison,
+    best_rates,
+    comparisons,
+    finding,
+    missing,
+    results,
+    sweep,
+)
 
 ROW_FILE, PAGE = "records.jsonl", "README.md"
 PICTURES = {
@@ -24,6 +33,17 @@ PICTURES = {
         "Test accuracy with its interval, over the number of trained parameters.",
     ),
 }
+
+
+READING = (
+    "All rows of a table had the same epochs, images, optimiser (Adam), batch size and schedule, "
+    f"and, but for `{FLOAT}`, the same learning rate. The network of the epoch with the best "
+    "validation was tested once, on the whole test set. ± is half of Student's interval of 95 % "
+    "over seeds; a difference is taken seed by seed. *Outside the interval*: the interval of the "
+    "difference does not hold zero. Each interval stands for itself: of twenty rows without any "
+    "difference one is outside by chance; and what another test set would change is not in it. "
+    "The *rise* is that of the validation accuracy, in points: near zero, the row has converged."
+)
 
 
 def read_rows(folder: Path) -> list[Record]:
@@ -67,13 +87,13 @@ def page(
         "## What was found",
         *(f"- **{one.title}.** {finding(one)}" for one in made),
         *(f"- **{title}.** {NOT_RUN.capitalize()}." for title in absent),
-        _reading(made),
+        "## How to read the tables",
+        READING,
+        _markdown(_legend()),
         *(_section(one) for one in made),
         *(f"## {title}\n\n{NOT_RUN.capitalize()}." for title in absent),
         *(f"## {caption}\n\n![{caption}]({name}.png)" for name, caption in pictures.items()),
-        "## What the rows are",
-        _markdown(_legend(made)),
-        *_sweep(records),
+        *_sweep(records, made),
     ]
     return _joined(parts) + "\n"
 
@@ -113,18 +133,6 @@ def _origin(records: Sequence[Record], made: Sequence[Comparison]) -> str:
     )
 
 
-def _reading(made: Sequence[Comparison]) -> str:
-    return (
-        f"Every row of a table had the same epochs, images, optimiser (Adam), batch size and "
-        f"schedule, and, but for `{FLOAT}`, the same learning rate. The network of the epoch with "
-        "the best validation was tested once, on the whole test set. ± is Student's interval of "
-        "95 % over seeds; a difference is taken seed by seed. *Outside the interval*: the "
-        "interval of the difference does not hold zero. Each interval stands for itself: of "
-        "twenty rows without any difference one is outside by chance. The *rise* is that of the "
-        "validation accuracy, in points: near zero, the row has converged."
-    )
-
-
 def _section(one: Comparison) -> str:
     common = one.common
     rate = "" if one.learning_rate is None else f", learning rate {one.learning_rate:g}"
@@ -141,7 +149,7 @@ def _section(one: Comparison) -> str:
     return f"## {one.title}\n\n{text}\n\n{_markdown(results(one))}"
 
 
-def _legend(made: Sequence[Comparison]) -> Table:
+def _legend() -> Table:
     rows = [
         {
             "row": name,
@@ -160,14 +168,21 @@ def _legend(made: Sequence[Comparison]) -> Table:
     return Table("rows", columns, rows)
 
 
-def _sweep(records: Sequence[Record]) -> list[str]:
+def _sweep(records: Sequence[Record], made: Sequence[Comparison]) -> list[str]:
     found = sweep(records)
     if found is None:
         return []
+    rates = {one.common["name"]: one.learning_rate for one in made}
+    elsewhere = [
+        f"{line['dataset']} {line['name']} {line['row']}"
+        for line in found.rows
+        if rates.get(line["name"]) not in best_rates(line)
+    ]
     about = (
         f"Best validation accuracy in % at each rate, seed {SWEPT_SEED}, which is not among the "
         f"seeds above; rows: {', '.join(SWEPT_ROWS)}. No image of a test set was seen. One rate "
-        f"was then taken for all rows; `{FLOAT}` has {ROWS[FLOAT].learning_rate:g}, untuned."
+        f"was then taken for all rows; `{FLOAT}` has {ROWS[FLOAT].learning_rate:g}, not tuned. "
+        f"Another rate than that was the best for: {', '.join(elsewhere) or 'none'}."
     )
     return ["## How the learning rate was chosen", about, _markdown(found)]
 

@@ -242,6 +242,17 @@ def sweep(records: Iterable[Record]) -> Table | None:
     return Table("sweep", columns, [rows[key] for key in sorted(rows)])
 
 
+def best_rates(line: Row) -> set[float]:
+    """Return the rates of a line of :func:`sweep` with the highest accuracy.
+
+    >>> best_rates({"row": "none", "rate_0.1": 0.9, "rate_0.3": 0.8})
+    {0.1}
+    """
+    found = {name: value for name, value in line.items() if name.startswith("rate_")}
+    top = max((value for value in found.values() if not math.isnan(value)), default=None)
+    return {float(name.removeprefix("rate_")) for name, value in found.items() if value == top}
+
+
 def _rate_column(rate: float) -> Column:
     key = f"rate_{rate:g}"
 
@@ -250,9 +261,8 @@ def _rate_column(rate: float) -> Column:
             return NOT_RUN
         if math.isnan(row[key]):
             return "not finite"
-        values = [value for name, value in row.items() if name.startswith("rate_")]
         text = f"{100 * row[key]:.2f}"
-        return f"**{text}**" if row[key] >= np.nanmax(values) else text
+        return f"**{text}**" if rate in best_rates(row) else text
 
     return Column(f"{rate:g}", show)
 

@@ -186,6 +186,8 @@ def test_a_sweep_sees_no_image_for_testing(tmp_path: Path, monkeypatch: pytest.M
     best = max(max(row.result["validation_accuracy"]) for row in rows)
     shown = [column.show(line) for column in table.columns]
     assert f"**{100 * best:.2f}**" in shown and len(shown) == 4 + len(cells)
+    text = page(rows, command="", pictures={})
+    assert "Another rate than that was the best for: digits A none." in text
 
 
 @pytest.mark.slow
