@@ -39,11 +39,16 @@ def run_console(example: Example) -> str | None:
     """Run the commands of a console block; return what is wrong with their output."""
     commands = Path(sys.executable).parent
     assert (commands / "qbnn").exists(), "qbnn is not installed beside this Python"
-    environment = os.environ | {"PATH": f"{commands}:{os.environ['PATH']}", "COLUMNS": "100"}
+    # One thread: several that share a core with another test wait for each other.
+    environment = os.environ | {
+        "PATH": f"{commands}:{os.environ['PATH']}",
+        "COLUMNS": "100",
+        "OMP_NUM_THREADS": "1",
+    }
     for block in f"\n{example.parsed}".split("\n$ ")[1:]:
         line, expected = re.fullmatch(r"((?:.*\\\n)*.*)\n?((?:.|\n)*)", block).groups()
         done = subprocess.run(
-            line, shell=True, env=environment, capture_output=True, text=True, timeout=120
+            line, shell=True, env=environment, capture_output=True, text=True, timeout=240
         )
         if done.returncode:
             return f"$ {line}\nexit code {done.returncode}\n{done.stderr}"
