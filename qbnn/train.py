@@ -25,6 +25,7 @@ from qbnn.binary import BinaryLayer, annealed_sharpness
 from qbnn.checkpoints import BEST, STATE, Tensors, load_state, save, save_state
 from qbnn.data import Dataset, Split, batches
 from qbnn.evaluate import evaluate, least_deviations, reestimate
+from qbnn.folding import evaluating
 from qbnn.models import Network
 from qbnn.ranks import Ranks, current_ranks
 
@@ -256,13 +257,30 @@ def check_finite(loss: Tensor, epoch: int) -> None:
 
 
 def check_fit(network: Network, dataset: Dataset) -> None:
-    """Raise :class:`~anneal.errors.InputError` where the network is not one for the dataset."""
+    """Raise :class:`~anneal.errors.InputError` where the network cannot be trained on the dataset.
+
+    Shape and classes have to be its own, pixels and labels in range (in a set of one's own they
+    may not be), and two images have to come through.
+    """
     wanted, classes = tuple(network.config.in_shape), network.config.num_classes
     if dataset.in_shape != wanted or dataset.num_classes != classes:
         raise InputError(
             f"the network reads images of shape {wanted} and has {classes} classes, but "
             f"'{dataset.name}' has images of shape {dataset.in_shape} and {dataset.num_classes}"
         )
+    for split in (dataset.train, dataset.validation, dataset.test):
+        if split.images.is_floating_point() and not torch.isfinite(split.images).all():
+            raise InputError(f"'{dataset.name}' has a pixel that is not finite")
+        if split.images.min() < 0 or split.images.max() > split.levels:
+            raise InputError(f"'{dataset.name}' has a pixel that is not in 0…{split.levels}")
+        if split.labels.min() < 0 or split.labels.max() >= classes:
+            raise InputError(f"'{dataset.name}' has a label that is not in 0…{classes - 1}")
+    least = 2 * current_ranks().size
+    if len(dataset.train) < least:
+        raise InputError(f"{len(dataset.train)} images for training; at least {least} are needed")
+    images, _ = dataset.train.batch(torch.arange(2))
+    with torch.no_grad(), evaluating(network):
+        network(images.to(next(network.parameters()).device))
 
 
 @torch.no_grad()

@@ -217,6 +217,11 @@ def test_data_that_do_not_fit_are_named() -> None:
         train(small("SM2", in_shape=(1, 5, 5)), bars(), OPTIONS)
 
 
+def test_one_image_is_too_few() -> None:
+    with pytest.raises(InputError, match="1 images for training; at least 2 are needed"):
+        train(small("SM10", in_shape=(1, 8, 8)), load("digits", limit=1), OPTIONS)
+
+
 def test_a_last_batch_of_one_image_is_left_out() -> None:
     dataset = bars(241)
     size = len(dataset.train) - 1
