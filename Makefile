@@ -27,7 +27,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m qbnn.kernels
 	@touch $@
 
-demo: $(INSTALLED) ## solve three problems beside neal; pictures in runs/demo
+demo: $(INSTALLED) ## solve three problems beside neal, train networks; pictures in runs/demo
 	$(BIN)/qbnn demo --out runs/demo
 
 test: $(INSTALLED) ## run the tests, the docstrings' examples and the documents' examples

@@ -339,7 +339,7 @@ def demo(
     ),
     quiet: Quiet = False,
 ) -> None:
-    """Solve three problems beside neal at equal time: a table, and a page with pictures."""
+    """Solve problems beside neal at equal time, train networks: tables, a page with pictures."""
     from qbnn.demo import run
 
     run(out, quiet=quiet)
