@@ -94,7 +94,7 @@ def z_score(moments: Moments, *, lattice: bool) -> Tensor:
     if affine is None:
         return moments.mean / deviation
     scale, shift = affine
-    return (scale * moments.mean + shift) / (_size(scale, shift) * deviation)
+    return (scale * moments.mean + shift) / (scale_size(scale, shift) * deviation)
 
 
 def edgeworth_probability(moments: Moments, *, lattice: bool) -> Tensor:
@@ -151,7 +151,7 @@ def exact_probability(r: Tensor, moments: Moments, *, lattice: bool) -> Tensor:
     # The middle between κ − 1 and κ stands for a threshold; κ = (N + T + 1)/2 is then real.
     scale, shift = affine
     flipped = scale < 0
-    quotient = shift / _size(scale, shift)
+    quotient = shift / scale_size(scale, shift)
     position = (moments.total + 1 - torch.where(flipped, -quotient, quotient)) / 2
     position = position.clamp(0, float(r.shape[-1] + 1)).broadcast_to(shape)
     below = position.detach().floor()
@@ -211,7 +211,7 @@ def _affine(moments: Moments) -> tuple[Tensor, Tensor] | None:
     return None if scale is None else (scale, torch.zeros_like(scale))
 
 
-def _size(scale: Tensor, shift: Tensor) -> Tensor:
+def scale_size(scale: Tensor, shift: Tensor) -> Tensor:
     """Return the absolute value of a scale by which can be divided."""
     return torch.maximum(scale.abs(), SCALE_FLOOR * (1 + shift.detach().abs()))
 

@@ -6,13 +6,20 @@ quick. On a device that is not the CPU their callers take the definition itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from qbnn.kernels import pair_weights
+from qbnn.emulation import VARIANCE_FLOOR, scale_size
+from qbnn.kernels import activation, pair_weights
+from qbnn.kernels.threads import over_rows
+from qbnn.states import Bits, Features, Moments
+
+MICROSECONDS = 0.01  # about what a kernel takes for an element, in microseconds
 
 
 class WeightBits(torch.autograd.Function):
@@ -32,67 +39,229 @@ class WeightBits(torch.autograd.Function):
 
 
 class Real4Powers(torch.autograd.Function):
-    """Weights of m and m² in the features (φ, χ, φ², φχ) for gates of ``Real4``, and constants.
+    """Weights of m and −m² for gates of ``Real4``, and constants.
 
-    From θ and x, (out, in, …), and angles (4, …) that broadcast to them: [β, γ] (out, 2·in, …),
-    [2αβ, 2αγ, β² − γ², 2βγ] (out, 4·in, …), Σα (out,) and Σ(α² + γ²) (out,).
+    From θ and x, (out, in, …), and angles (4, …) that broadcast to them: [β, γ] for m and
+    [−2αβ, −2αγ] for −m² below it, (2·out, 2·in, …); [γ² − β², −2βγ], (out, 2·in, …); and Σα and
+    N − Σ(α² + γ²), (2·out,).
     """
 
     @staticmethod
     def fits(latent: Tensor) -> bool:
         """Whether the compiled kernel takes weights like these."""
-        fan_in = latent[0].numel()
-        kind = latent.device.type == "cpu" and latent.dtype == torch.float32
-        return kind and fan_in >= pair_weights.LANES and not torch.compiler.is_compiling()
+        return fits(latent) and latent[0].numel() >= pair_weights.LANES
 
     @staticmethod
     def forward(ctx: Any, spin: Tensor, coherence: Tensor, angles: Tensor) -> Any:
         out, width, *kernel = ctx.shape = spin.shape
         ctx.angle_shape = angles.shape
-        full = _rows(angles.expand(4, *spin.shape).flatten(0, 1)).view(4, out, -1)
-        saved = _rows(spin), _rows(coherence), full
+        full = _flat_rows(angles.expand(4, *spin.shape).flatten(0, 1)).view(4, out, -1)
+        saved = _flat_rows(spin), _flat_rows(coherence), full
         n = full.shape[2]
-        line, square = spin.new_empty(out, 2 * n), spin.new_empty(out, 4 * n)
+        line, square = spin.new_empty(2, out, 2 * n), spin.new_empty(out, 2 * n)
         sums = spin.new_empty(2, out, pair_weights.LANES)
-        pair_weights.real4(*(part.numpy() for part in (*saved, line, square, sums)))
+        arrays = [part.numpy() for part in (*saved, line, square, sums)]
+        _share(lambda *rows: pair_weights.real4(*arrays, *rows), out, n * MICROSECONDS)
         ctx.save_for_backward(*saved)
-        shape = line.view(out, 2 * width, *kernel), square.view(out, 4 * width, *kernel)
-        return *shape, *sums.sum(2)
+        alpha, squares = sums.sum(2)
+        shape = line.view(2 * out, 2 * width, *kernel), square.view(out, 2 * width, *kernel)
+        return *shape, torch.cat([alpha, n - squares])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         saved = ctx.saved_tensors
-        weight = saved[0].new_empty(2, *saved[0].shape)
+        out, n = saved[0].shape
+        weight = saved[0].new_empty(2, out, n)
         angles = torch.empty_like(saved[2])
-        given = [_rows(part) for part in gradients[:2]] + [torch.stack(gradients[2:])]
-        pair_weights.real4_backward(*(part.numpy() for part in (*saved, *given, weight, angles)))
+        given = _flat_rows(gradients[0]).view(2, out, 2 * n), _flat_rows(gradients[1])
+        parts = (*saved, *given, gradients[2].reshape(2, out).contiguous(), weight, angles)
+        arrays = [part.numpy() for part in parts]
+        _share(lambda *rows: pair_weights.real4_backward(*arrays, *rows), out, n * MICROSECONDS)
         full = angles.view(4, *ctx.shape)
         return *weight.view(2, *ctx.shape), full.sum_to_size(ctx.angle_shape)
 
 
-class PairFeatures(torch.autograd.Function):
-    """(φ, χ, φ², φχ) along the channels: (batch, in, …) twice to (batch, 4·in, …)."""
+class BatchStatistics(torch.autograd.Function):
+    """μ and V as they come, and of every channel m = mean(μ) and v = [ΣV + Σ(μ − m)²]/(M − 1).
+
+    Gradients that come back through μ and V go on with what m and v add to them in one pass.
+    """
 
     @staticmethod
-    def forward(ctx: Any, spin: Tensor, coherence: Tensor) -> Tensor:
-        ctx.save_for_backward(spin, coherence)
-        width = spin.shape[1]
-        found = spin.new_empty(spin.shape[0], 4 * width, *spin.shape[2:])
-        found[:, :width] = spin
-        found[:, width : 2 * width] = coherence
-        torch.mul(spin, spin, out=found[:, 2 * width : 3 * width])
-        torch.mul(spin, coherence, out=found[:, 3 * width :])
-        return found
+    def forward(ctx: Any, mean: Tensor, variance: Tensor) -> Any:
+        width, found = mean.shape[1], []
+        arrays = *_rows(mean), *_rows(variance)
+        num_rows = mean.numel() // width
+
+        def work(start: int, stop: int) -> None:
+            sums = np.zeros((3, width))
+            activation.statistics(*arrays, sums, start, stop)
+            found.append(sums)
+
+        _share(work, num_rows, width * MICROSECONDS / 4)
+        first, second, variances = np.sum(found, 0)
+        center = (arrays[0][:width] + first / num_rows).astype(np.float32)
+        spread = variances + second - first * first / num_rows
+        ctx.count, ctx.least = num_rows, max(num_rows - 1, 1)
+        found_mean = torch.from_numpy(center)
+        ctx.save_for_backward(mean, found_mean)
+        found_variance = torch.from_numpy((spread / ctx.least).astype(np.float32))
+        return mean.view_as(mean), variance.view_as(variance), found_mean, found_variance
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        mean, center = ctx.saved_tensors
+        of_v = gradients[3] / ctx.least
+        constants = torch.stack([gradients[2] / ctx.count - 2 * of_v * center, 2 * of_v, of_v])
+        to_mean, to_variance = _empty(mean, mean.shape[1]), _empty(mean, mean.shape[1])
+        arrays = (
+            *_rows(mean),
+            *(_flat(part) for part in gradients[:2]),
+            constants.numpy(),
+            *(_flat(part) for part in (to_mean, to_variance)),
+            mean.shape[1],
+        )
+        cost = mean.shape[1] * MICROSECONDS / 4
+        _share(lambda *rows: activation.statistics_backward(*arrays, *rows), ctx.count, cost)
+        return to_mean, to_variance
+
+
+class Activation(torch.autograd.Function):
+    """Bits with p = Φ(z), z = (slope·μ + offset)/√max(V, floor), as the features of a layer.
+
+    μ and V: (batch, width, …), slope and offset: (width,). ``line``: φ + border and, if
+    ``coherent``, χ along the channels; ``square``: φ² − border and φχ, or nothing.
+    """
+
+    @staticmethod
+    def fits(moments: Moments) -> bool:
+        """Whether the compiled kernel takes moments like these: scaled, one scale a channel."""
+        scale = moments.scale
+        return scale is not None and scale.dim() == moments.mean.dim() - 1 and fits(moments.mean)
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        mean: Tensor,
+        variance: Tensor,
+        slope: Tensor,
+        offset: Tensor,
+        coherent: bool,
+        border: float,
+        squares: bool,
+    ) -> Any:
+        width, ctx.coherent = mean.shape[1], coherent
+        affine = torch.stack([slope, offset])
+        line = _empty(mean, 2 * width if coherent else width)
+        square = torch.empty_like(line) if squares else line.new_empty(0)
+        arrays = (*_rows(mean), *_rows(variance), affine.numpy(), VARIANCE_FLOOR, border, coherent)
+        into = _flat(line), _flat(square)
+        rows = mean.numel() // width
+        _share(lambda *part: activation.bits(*arrays, *into, *part), rows, width * MICROSECONDS)
+        ctx.save_for_backward(mean, variance, affine)
+        return line, square
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        mean, variance, affine = ctx.saved_tensors
+        width, found = mean.shape[1], []
+        to_mean, to_variance = _empty(mean, width), _empty(mean, width)
+        arrays = (*_rows(mean), *_rows(variance), affine.numpy(), VARIANCE_FLOOR, ctx.coherent)
+        into = [_flat(part) for part in (*gradients, to_mean, to_variance)]
+
+        def work(start: int, stop: int) -> None:
+            sums = np.zeros((2, width))
+            activation.bits_backward(*arrays, *into, sums, start, stop)
+            found.append(sums)
+
+        _share(work, mean.numel() // width, width * MICROSECONDS)
+        of_slope, of_offset = torch.from_numpy(np.sum(found, 0)).to(affine)
+        return to_mean, to_variance, of_slope, of_offset, None, None, None
+
+
+class PairFeatures(torch.autograd.Function):
+    """Features of bits: φ + border and χ, φ² − border and φχ, along dimension 1."""
+
+    @staticmethod
+    def forward(ctx: Any, spin: Tensor, coherence: Tensor, border: float) -> Any:
+        ctx.save_for_backward(spin, coherence)
+        width = spin.shape[1]
+        line = _empty(spin, 2 * width)
+        square = torch.empty_like(line)
+        torch.add(spin, border, out=line[:, :width])
+        line[:, width:] = coherence
+        torch.mul(spin, spin, out=square[:, :width])
+        if border:
+            square[:, :width] -= border
+        torch.mul(spin, coherence, out=square[:, width:])
+        return line, square
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         spin, coherence = ctx.saved_tensors
-        line, along, square, across = gradients[0].chunk(4, 1)
+        line, along = gradients[0].chunk(2, 1)
+        square, across = gradients[1].chunk(2, 1)
         of_spin = torch.addcmul(line, spin, square, value=2).addcmul_(coherence, across)
-        return of_spin, torch.addcmul(along, spin, across)
+        return of_spin, torch.addcmul(along, spin, across), None
 
 
-def _rows(values: Tensor) -> Tensor:
+def smooth_bits(moments: Moments) -> Bits:
+    """Return the bits of neurons that fire by the smooth normal law."""
+    inputs = (*_affine_moments(moments), True, 0.0, False)
+    line, _ = Activation.apply(*inputs)  # type: ignore[no-untyped-call]
+    return Bits(*line.chunk(2, 1))
+
+
+def smooth_features(moments: Moments, *, coherent: bool, border: float) -> Features:
+    """Return the features of such bits for a layer with these attributes."""
+    inputs = (*_affine_moments(moments), coherent, border, True)
+    return Features(*Activation.apply(*inputs))  # type: ignore[no-untyped-call]
+
+
+def _affine_moments(moments: Moments) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return μ, V and what makes z of them, (width,) each, as :func:`qbnn.emulation.z_score`."""
+    scale, shift = moments.scale, moments.shift
+    assert scale is not None and shift is not None
+    size = scale_size(scale, shift)
+    return moments.mean, moments.variance, (scale / size).flatten(), (shift / size).flatten()
+
+
+def fits(values: Tensor) -> bool:
+    """Whether compiled kernels take such tensors: float32 on the CPU."""
+    kind = values.device.type == "cpu" and values.dtype == torch.float32
+    return kind and values.numel() > 0 and not torch.compiler.is_compiling()
+
+
+def _share(work: Callable[[int, int], None], num_rows: int, microseconds: float) -> None:
+    """Split the rows among as many threads as torch takes."""
+    num_threads = torch.get_num_threads()
+    over_rows(work, num_rows, microseconds=microseconds, num_threads=num_threads)
+
+
+def _empty(like: Tensor, width: int) -> Tensor:
+    """Return a new (batch, width, …), in memory (batch, …, width)."""
+    return like.new_empty(len(like), *like.shape[2:], width).movedim(-1, 1)
+
+
+def _flat(values: Tensor) -> Any:
+    """Return (batch, width, …) as an array in the order (batch, …, width)."""
+    if values.dim() < 2:
+        return values.numpy()
+    return values.detach().movedim(1, -1).contiguous().view(-1).numpy()
+
+
+def _rows(values: Tensor) -> tuple[Any, int]:
+    """Return (batch, width, …) as flat memory of rows of channels, and from row to row."""
+    rows = values.detach().movedim(1, -1).flatten(0, -2)
+    if rows.stride(1) != 1:
+        rows = rows.contiguous()
+    step = rows.stride(0)
+    return rows.as_strided(((len(rows) - 1) * step + rows.shape[1],), (1,)).numpy(), step
+
+
+def _flat_rows(values: Tensor) -> Tensor:
     return values.detach().reshape(len(values), -1).contiguous()

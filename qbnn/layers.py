@@ -20,7 +20,7 @@ from qbnn import fused
 from qbnn.deformation import Coefficients, Real4, make_deformation
 from qbnn.emulation import LAWS, exact_probability, fires, threshold_count
 from qbnn.neuron import Neuron
-from qbnn.states import Bits, Moments
+from qbnn.states import Bits, Features, Moments
 
 # A polynomial in φ and χ: powers (i, j) with j ≤ 1, to coefficients of the weights' shape.
 Polynomial = dict[tuple[int, int], Tensor]
@@ -30,7 +30,11 @@ class DeformedLayer(nn.Module, abc.ABC):
     """What dense and convolutional layers share: latent weights, a deformation, moments.
 
     The weight bit of a connection has spin mean θ = tanh(latent) and coherence x = 1/cosh(latent).
+    ``coherent``: whether the coherences of the bits that it reads count. ``border``: 1 where it has
+    a border, see :class:`qbnn.states.Features`.
     """
+
+    border = 0.0
 
     def __init__(
         self,
@@ -59,6 +63,9 @@ class DeformedLayer(nn.Module, abc.ABC):
                 generator=generator,
             )
         self.deformation: Any = deformation
+        with torch.no_grad():
+            # Which coefficients are zero whatever the weights does not change.
+            self.coherent = self.coefficients().gamma is not None
 
     @property
     def fan_in(self) -> int:
@@ -80,47 +87,77 @@ class DeformedLayer(nn.Module, abc.ABC):
         found: Tensor | None = self.deformation.eigenvalues()
         return None if found is None else found.expand_as(self.latent)
 
-    def moments(self, bits: Bits, *, third: bool = False) -> Moments:
+    def features(self, bits: Bits) -> Features:
+        """Return what the weights of this layer multiply for moments."""
+        self._check(bits.spin)
+        if self.coherent:
+            parts = fused.PairFeatures.apply(*bits, self.border)  # type: ignore[no-untyped-call]
+            return Features(*parts)
+        return Features(bits.spin + self.border, bits.spin.square() - self.border)
+
+    def moments(self, bits: Bits | Features, *, third: bool = False) -> Moments:
         """Return the moments of a = 2K − N for a batch of bits, shape (batch, out, …).
 
-        mean Σm, variance N − Σm² and, with ``third``, third central moment −2Σ(m − m³). Raises
-        :class:`~anneal.errors.InputError` for bits of a wrong shape.
+        mean Σm, variance N − Σm² and, with ``third``, third central moment −2Σ(m − m³), which wants
+        the bits and not their features. Raises :class:`~anneal.errors.InputError` for bits of a
+        wrong shape.
         """
-        self._check(bits.spin)
+        features = self.features(bits) if isinstance(bits, Bits) else bits
+        line, square, first, second = self._powers()
+        if self.border:
+            # Features have φ + 1 and φ² − 1 for φ and φ².
+            first = (0 if first is None else first) - self._spin_sums(line)
+            second = (0 if second is None else second) + self._spin_sums(square)
+        mean = self._mix(features.line, line, first)
+        variance = self._mix(features.square, square, second)
+        if len(line) > len(square):
+            mean, more = mean.split(len(square), 1)
+            variance = variance + more
         d = self.eigenvalues()
-        if type(self.deformation) is Real4 and fused.Real4Powers.fits(self.latent) and not third:
-            return self._fused_moments(bits)
-        alpha, beta, gamma = self.coefficients()
-        line = {(0, 0): alpha, (1, 0): beta, (0, 1): gamma}
-        first = {power: w for power, w in line.items() if w is not None}
-        square = _times(first, first)
-        bits = self._pad(bits)
-        features: dict[tuple[int, int], Tensor] = {}
-        mean = self._evaluate(_scaled(first, d, 1), bits, features)
-        squares = self._evaluate(_scaled(square, d, 2), bits, features)
-        size = float(self.fan_in) if d is None else self._per_output(d.square())
-        found = Moments(
-            mean, size - squares, float(self.fan_in) if d is None else self._per_output(d)
-        )
+        found = Moments(mean, variance, float(self.fan_in) if d is None else self._per_output(d))
         if not third:
             return found
-        cube = _times(first, square)
-        cubes = self._evaluate(_scaled(cube, d, 3), bits, features)
-        lines = mean if d is None else self._evaluate(_scaled(first, d, 3), bits, features)
-        return found._replace(third=-2 * (lines - cubes))
+        assert isinstance(bits, Bits)
+        return found._replace(third=self._third(bits))
 
-    def _fused_moments(self, bits: Bits) -> Moments:
-        """Return the moments of ``Real4``, with the fewest passes over the weights."""
-        line, square, constant, squares = fused.Real4Powers.apply(  # type: ignore[no-untyped-call]
-            *self.weight, self.deformation.angles
+    def _powers(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Return weights of the features for the mean and the variance, and their constants.
+
+        For ``line``: [β, γ], and where α is not zero [−2αβ, −2αγ] below; for ``square``:
+        [γ² − β², −2βγ]. With eigenvalues d all three coefficients are d times as large.
+        """
+        if type(self.deformation) is Real4 and fused.Real4Powers.fits(self.latent):
+            weights = (*self.weight, self.deformation.angles)
+            line, square, first = fused.Real4Powers.apply(*weights)  # type: ignore[no-untyped-call]
+            return line, square, first, None
+        d = self.eigenvalues()
+        alpha, beta, gamma = (
+            w if w is None else (w if d is None else d * w).expand_as(self.latent)
+            for w in self.coefficients()
         )
-        features = fused.PairFeatures.apply(*self._pad(bits))  # type: ignore[no-untyped-call]
-        width = 2 * self.latent.shape[1]
-        ones = [1] * (self.latent.dim() - 2)
-        mean = self._mix(features[:, :width], line) + constant.view(-1, *ones)
-        size = float(self.fan_in)
-        variance = (size - squares).view(-1, *ones) - self._mix(features, square)
-        return Moments(mean, variance, size)
+        assert beta is not None
+        line, square = beta, -beta.square()
+        size = self._sums(torch.ones_like(beta) if d is None else d.square())
+        if gamma is not None:
+            line, square = torch.cat([beta, gamma], 1), square + gamma.square()
+            square = torch.cat([square, -2 * beta * gamma], 1)
+            size = size - self._sums(gamma.square())
+        if alpha is None:
+            return line, square, None, size
+        twice = -2 * (alpha if gamma is None else torch.cat([alpha, alpha], 1))
+        first = torch.cat([self._sums(alpha), size - self._sums(alpha.square())])
+        return torch.cat([line, twice * line]), square, first, None
+
+    def _third(self, bits: Bits) -> Tensor:
+        """Return −2Σd³(m − m³), d = 1 where there are no eigenvalues."""
+        d = self.eigenvalues()
+        named = zip(((0, 0), (1, 0), (0, 1)), self.coefficients(), strict=True)
+        first = {power: w for power, w in named if w is not None}
+        bits = self._pad(bits)
+        features: dict[tuple[int, int], Tensor] = {}
+        cube = _times(first, _times(first, first))
+        cubes = self._evaluate(_scaled(cube, d, 3), bits, features)
+        return -2 * (self._evaluate(_scaled(first, d, 3), bits, features) - cubes)
 
     def moments_of_values(self, values: Tensor) -> Moments:
         """Return the moments of a = Σ w x for real inputs x: Σθx and Σ(1 − θ²)x² (PBNet).
@@ -132,8 +169,8 @@ class DeformedLayer(nn.Module, abc.ABC):
         alpha, beta, gamma = self.coefficients()
         if alpha is not None or gamma is not None or self.eigenvalues() is not None:
             raise InputError("a layer with real inputs must be undeformed: family 'none'")
-        mean = self._mix(self._pad_with(values, 0.0), beta)
-        variance = self._mix(self._pad_with(values.square(), 0.0), 1 - beta.square())
+        mean = self._mix(values, beta)
+        variance = self._mix(values.square(), 1 - beta.square())
         return Moments(mean, variance, float(self.fan_in))
 
     def windows(self, bits: Bits) -> Bits:
@@ -177,21 +214,28 @@ class DeformedLayer(nn.Module, abc.ABC):
         moments = self.moments(bits, third=self.law == "edgeworth")
         return self.fires(bits, moments, self.law, lattice=True).probability
 
-    def fires(self, bits: Bits, moments: Moments, law: str, *, lattice: bool) -> Bits:
-        """Return the output bits by a law; the moments carry the threshold.
+    def fires(self, bits: Bits | Features, moments: Moments, law: str, *, lattice: bool) -> Bits:
+        """Return the output bits by a law; the moments carry the threshold, and the law ``exact``
+        wants the bits that are read, not their features.
 
         Raises :class:`~anneal.errors.InputError` for the exact law of a scaled deformation.
         """
         if law != "exact":
+            smooth = law == "clt" or (law == "clt-cc" and not lattice)
+            if smooth and fused.Activation.fits(moments):
+                return fused.smooth_bits(moments)
             return fires(moments, law, lattice=lattice)
         if self.eigenvalues() is not None:
             raise InputError("a scaled count is no Poisson-binomial one; take the law clt")
+        assert isinstance(bits, Bits)
         r = (1 + self.pair_means(bits)) / 2
         return Bits.from_probability(exact_probability(r, moments, lattice=lattice))
 
     @abc.abstractmethod
-    def _mix(self, features: Tensor, weights: Tensor) -> Tensor:
-        """Multiply features by weights over the fan-in."""
+    def _mix(
+        self, features: Tensor, weights: Tensor, bias: Tensor | None = None, *, padded: bool = False
+    ) -> Tensor:
+        """Multiply features by weights over the fan-in; the border is zero, or ``padded`` is."""
 
     @abc.abstractmethod
     def _patches(self, values: Tensor) -> Tensor:
@@ -209,9 +253,15 @@ class DeformedLayer(nn.Module, abc.ABC):
         """Return the bits with a border of bits 0: spin −1 and no coherence."""
         return Bits(self._pad_with(bits.spin, -1.0), self._pad_with(bits.coherence, 0.0))
 
+    def _sums(self, weights: Tensor) -> Tensor:
+        return weights.expand_as(self.latent).flatten(1).sum(1)
+
+    def _spin_sums(self, weights: Tensor) -> Tensor:
+        """Return the sums of what multiplies the first feature, over the fan-in."""
+        return weights[:, : self.latent.shape[1]].flatten(1).sum(1)
+
     def _per_output(self, weights: Tensor) -> Tensor:
-        ones = [1] * (self.latent.dim() - 2)
-        return weights.expand_as(self.latent).flatten(1).sum(1).reshape(-1, *ones)
+        return self._sums(weights).view(-1, *[1] * (self.latent.dim() - 2))
 
     def _evaluate(
         self, polynomial: Polynomial, bits: Bits, features: dict[tuple[int, int], Tensor]
@@ -222,7 +272,8 @@ class DeformedLayer(nn.Module, abc.ABC):
             if power not in features:
                 features[power] = _feature(bits, power)
         weights = [polynomial[power].expand_as(self.latent) for power in powers]
-        found = self._mix(torch.cat([features[p] for p in powers], 1), torch.cat(weights, 1))
+        read = torch.cat([features[p] for p in powers], 1)
+        found = self._mix(read, torch.cat(weights, 1), padded=True)
         constant = polynomial.get((0, 0))
         return found if constant is None else found + self._per_output(constant)
 
@@ -257,8 +308,10 @@ class DeformedLinear(DeformedLayer):
             generator=generator,
         )
 
-    def _mix(self, features: Tensor, weights: Tensor) -> Tensor:
-        return F.linear(features, weights)
+    def _mix(
+        self, features: Tensor, weights: Tensor, bias: Tensor | None = None, *, padded: bool = False
+    ) -> Tensor:
+        return F.linear(features, weights, bias)
 
     def _patches(self, values: Tensor) -> Tensor:
         return values[:, None]
@@ -310,9 +363,13 @@ class DeformedConv2d(DeformedLayer):
         )
         self.stride = stride
         self.padding = padding
+        self.border = 1.0 if padding else 0.0
 
-    def _mix(self, features: Tensor, weights: Tensor) -> Tensor:
-        return F.conv2d(features, weights, stride=self.stride)
+    def _mix(
+        self, features: Tensor, weights: Tensor, bias: Tensor | None = None, *, padded: bool = False
+    ) -> Tensor:
+        padding = 0 if padded else self.padding
+        return F.conv2d(features, weights, bias, stride=self.stride, padding=padding)
 
     def _patches(self, values: Tensor) -> Tensor:
         size = self.latent.shape[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anneal.errors import InputError
+from qbnn import fused
 from qbnn.binary import BinaryConv2d, BinaryLinear
 from qbnn.binary import sign as binary_sign
 from qbnn.config import FREE, SIGN, Config, Stage
@@ -19,7 +21,7 @@ from qbnn.deformation import make_deformation
 from qbnn.emulation import edgeworth_probability, firing_counts, z_score
 from qbnn.layers import DeformedConv2d, DeformedLayer, DeformedLinear
 from qbnn.neuron import Neuron
-from qbnn.states import Bits, Moments
+from qbnn.states import Bits, Features, Moments
 from qbnn.stochastic import (
     StochasticBatchNorm,
     affine_deviation,
@@ -31,8 +33,7 @@ from qbnn.stochastic import (
     pool_moments,
 )
 
-
-AnyInput = TypeVar("AnyInput", Bits, Tensor, Bits | Tensor)
+AnyInput = TypeVar("AnyInput", Bits, Tensor, Bits | Features | Tensor)
 
 
 class Placed(NamedTuple):
@@ -52,7 +53,7 @@ class Block(nn.Module):
         self.layer = _make_layer(placed, config, generator=generator)
         self.norm = StochasticBatchNorm(placed.stage.width)
 
-    def moments(self, inputs: Bits | Tensor) -> Moments:
+    def moments(self, inputs: Bits | Features | Tensor) -> Moments:
         """Return the normalised moments of bits, or of real values at the network's first layer."""
         if isinstance(inputs, Tensor):
             found: Moments = self.norm(self.layer.moments_of_values(inputs))
@@ -60,8 +61,17 @@ class Block(nn.Module):
             found = self.norm(self.layer.moments(inputs, third=self._law(inputs) == "edgeworth"))
         return found
 
-    def forward(self, inputs: Bits | Tensor, *, generator: torch.Generator | None) -> Bits:
-        """Return the bits handed on, (batch, width, …), pooled where the stage pools."""
+    def forward(
+        self,
+        inputs: Bits | Features | Tensor,
+        *,
+        generator: torch.Generator | None,
+        reader: DeformedLayer | None = None,
+    ) -> Bits | Features:
+        """Return the bits handed on, (batch, width, …), pooled where the stage pools.
+
+        ``reader``: the layer that reads them; while training it may get its features at once.
+        """
         moments, law = self.moments(inputs), self._law(inputs)
         lattice = not self.training and not isinstance(inputs, Tensor)
         size, kind = self.placed.stage.pool, self.config.pool
@@ -70,6 +80,8 @@ class Block(nn.Module):
             index = pool_index(moments, size, kind, generator=generator)
             if law != "exact":
                 moments = pool_moments(moments, index)
+        if reader is not None and self._smooth and fused.Activation.fits(moments):
+            return fused.smooth_features(moments, coherent=reader.coherent, border=reader.border)
         bits = self.layer.fires(_as_bits(inputs), moments, law, lattice=lattice)
         if size > 1 and index is None:
             bits = any_fires(bits, size)
@@ -79,7 +91,15 @@ class Block(nn.Module):
             bits = draw(bits, generator=generator, relaxed=self.training)
         return bits
 
-    def _law(self, inputs: Bits | Tensor) -> str:
+    @property
+    def _smooth(self) -> bool:
+        """Whether nothing but the normal law makes the bits, so that features will do."""
+        config = self.config
+        pooled = self.placed.stage.pool > 1 and config.pool == "or"
+        normal = config.law in ("clt", "clt-cc") and config.mode != "sample"
+        return self.training and normal and not pooled
+
+    def _law(self, inputs: Bits | Features | Tensor) -> str:
         """Real inputs have no lattice: their law is the smooth one."""
         return "clt" if isinstance(inputs, Tensor) else self.config.law
 
@@ -177,12 +197,14 @@ class Network(nn.Module):
 
     def hidden(self, images: Tensor) -> Iterator[Bits]:
         """Yield what each block reads, the images as bits first; not for the bottom rung."""
-        bits = self._input(images)
-        for block in self.blocks[:-1]:
-            bits = self._shaped(block, bits)
-            yield _as_bits(bits)
-            bits = block(bits, generator=self.generator)
-        yield _as_bits(self._shaped(self.blocks[-1], bits))
+        inputs: Bits | Features | Tensor = self._input(images)
+        for block in self.blocks:
+            inputs = self._shaped(block, inputs)
+            bits = _as_bits(inputs)
+            assert isinstance(bits, Bits)
+            yield bits
+            if block is not self.blocks[-1]:
+                inputs = block(inputs, generator=self.generator)
 
     def neuron(self, layer: int, index: int) -> Neuron:
         """Return output ``index`` of a layer for a circuit, its normalisation in the threshold.
@@ -200,15 +222,16 @@ class Network(nn.Module):
         kappa, flipped = _fold(block, index)
         return block.layer.neuron(index, kappa=kappa, flipped=flipped)
 
-    def _before_head(self, images: Tensor) -> tuple[Block, Bits | Tensor]:
-        bits = self._input(images)
-        for block in self.blocks[:-1]:
-            bits = block(self._shaped(block, bits), generator=self.generator)
+    def _before_head(self, images: Tensor) -> tuple[Block, Bits | Features | Tensor]:
+        bits: Bits | Features | Tensor = self._input(images)
+        for block, above in itertools.pairwise(self.blocks):
+            read = self._shaped(block, bits)
+            bits = block(read, generator=self.generator, reader=above.layer)
         head = self.blocks[-1]
         assert isinstance(head, Block)
         return head, self._shaped(head, bits)
 
-    def _head(self, head: Block, bits: Bits | Tensor) -> Tensor:
+    def _head(self, head: Block, bits: Bits | Features | Tensor) -> Tensor:
         moments = head.moments(bits)
         if self.config.head == "ce":
             variance = affine_deviation(moments).square()
@@ -331,5 +354,5 @@ def _fold(block: Block, index: int) -> tuple[int, bool]:
     return int(kappa.flatten()[index]), bool(flipped.flatten()[index])
 
 
-def _as_bits(inputs: Bits | Tensor) -> Bits:
-    return inputs if isinstance(inputs, Bits) else Bits(inputs, torch.zeros_like(inputs))
+def _as_bits(inputs: Bits | Features | Tensor) -> Bits | Features:
+    return Bits(inputs, torch.zeros_like(inputs)) if isinstance(inputs, Tensor) else inputs

@@ -55,6 +55,21 @@ class Bits(NamedTuple):
         return Bits(self.spin.flatten(start), self.coherence.flatten(start))
 
 
+class Features(NamedTuple):
+    """What a layer multiplies for moments, instead of bits: (φ, χ) and (φ², φχ) along dimension 1.
+
+    Where the layer reads no coherence there are only φ and φ². For a layer with a border φ + 1 and
+    φ² − 1 stand in their places, so that zeros are the bits 0 of the border.
+    """
+
+    line: Tensor
+    square: Tensor
+
+    def flatten(self, start: int = 1) -> Features:
+        """Flatten the dimensions from ``start`` on."""
+        return Features(self.line.flatten(start), self.square.flatten(start))
+
+
 class Moments(NamedTuple):
     """Mean, variance and third central moment of pre-activations a = 2K − N, (batch, out, …).
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnn.emulation import VARIANCE_FLOOR
+from qbnn.fused import BatchStatistics, fits
 from qbnn.states import Bits, Moments
 
 POOLS = ("sample", "mean", "or")
@@ -42,25 +43,30 @@ class StochasticBatchNorm(nn.Module):
 
     def forward(self, moments: Moments) -> Moments:
         """Return the moments with ``scale`` and ``shift``, (channels, 1, …)."""
-        mean, variance = self._statistics(moments) if self.training else self._running()
+        if self.training:
+            moments, mean, variance = self._statistics(moments)
+        else:
+            mean, variance = self.running_mean, self.running_variance
         scale = self.gamma * torch.rsqrt(variance + VARIANCE_FLOOR)
         shift = self.beta - scale * mean
         shape = (-1, *[1] * (moments.mean.dim() - 2))
         return moments._replace(scale=scale.view(shape), shift=shift.view(shape))
 
-    def _running(self) -> tuple[Tensor, Tensor]:
-        return self.running_mean, self.running_variance
-
-    def _statistics(self, moments: Moments) -> tuple[Tensor, Tensor]:
+    def _statistics(self, moments: Moments) -> tuple[Moments, Tensor, Tensor]:
         """Return m and v of the batch, and let the running statistics follow."""
-        dims = [dim for dim in range(moments.mean.dim()) if dim != 1]
-        count = moments.mean.numel() // moments.mean.shape[1]
-        spread, mean = torch.var_mean(moments.mean, dims, correction=0)
-        variance = (moments.variance.mean(dims) + spread) * (count / max(count - 1, 1))
+        if fits(moments.mean):
+            parts = BatchStatistics.apply(*moments[:2])  # type: ignore[no-untyped-call]
+            moments = moments._replace(mean=parts[0], variance=parts[1])
+            mean, variance = parts[2:]
+        else:
+            dims = [dim for dim in range(moments.mean.dim()) if dim != 1]
+            count = moments.mean.numel() // moments.mean.shape[1]
+            spread, mean = torch.var_mean(moments.mean, dims, correction=0)
+            variance = (moments.variance.mean(dims) + spread) * (count / max(count - 1, 1))
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_variance.lerp_(variance, self.momentum)
-        return mean, variance
+        return moments, mean, variance
 
 
 def pool_index(

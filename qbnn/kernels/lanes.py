@@ -5,11 +5,16 @@ All functions are for use inside numba-compiled code alone.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.core import cgutils, types
+from numba.extending import intrinsic, overload
+
+from anneal.kernels.compile import inlined
+from anneal.kernels.vector import Lanes, add, splat, subtract
 
 
 def _call(builder: Any, name: str, arguments: list[Any]) -> Any:
@@ -53,10 +58,121 @@ def disagreements(typing: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def round_down(typing: Any, a: Any) -> Any:
-    """Largest whole number not above each lane."""
+def divide(typing: Any, a: Any, b: Any) -> Any:
+    """Lane-wise quotient of floats."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _call(builder, "floor", list(arguments))
+        return builder.fdiv(*arguments)
+
+    return a(a, a), generate
+
+
+def _of_one(name: str, what: str) -> Any:
+    def typed(typing: Any, a: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return _call(builder, name, list(arguments))
+
+        return a(a), generate
+
+    typed.__name__ = f"lanes_{name}"
+    typed.__doc__ = what
+    return intrinsic(typed)
+
+
+round_down = _of_one("floor", "Largest whole number not above each lane.")
+absolute = _of_one("fabs", "Absolute value of each lane.")
+square_root = _of_one("sqrt", "Square root of each lane.")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def copy_sign(typing: Any, a: Any, b: Any) -> Any:
+    """The size of ``a`` with the sign of ``b``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _call(builder, "copysign", list(arguments))
+
+    return a(a, a), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def power_of_two(typing: Any, a: Any) -> Any:
+    """2 to whole float32 lanes from −126 to 127, by their bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        whole = ir.VectorType(ir.IntType(32), a.count)
+        exponent = builder.fptosi(arguments[0], whole)
+        biased = builder.add(exponent, ir.Constant(whole, [127] * a.count))
+        return builder.bitcast(
+            builder.shl(biased, ir.Constant(whole, [23] * a.count)), arguments[0].type
+        )
 
     return a(a), generate
+
+
+def _part(builder: Any, array: Any, arguments: Any, count: int) -> tuple[Any, Any]:
+    """Address of float32 lanes at an offset, and the mask of the first so many of them."""
+    word, kind = ir.IntType(32), ir.VectorType(ir.FloatType(), count)
+    base, offset, wanted = arguments
+    pointer = builder.bitcast(builder.gep(base, [offset]), kind.as_pointer())
+    order = ir.Constant(ir.VectorType(word, count), list(range(count)))
+    empty = ir.Constant(order.type, ir.Undefined)
+    first = builder.insert_element(empty, builder.trunc(wanted, word), word(0))
+    limit = builder.shuffle_vector(first, empty, ir.Constant(order.type, [0] * count))
+    return pointer, builder.icmp_signed("<", order, limit)
+
+
+def _masked(builder: Any, name: str, kind: Any, arguments: list[Any]) -> Any:
+    signature = ir.FunctionType(kind, [argument.type for argument in arguments])
+    full = f"llvm.masked.{name}.v16f32.p0v16f32"
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, full), arguments)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_part(typing: Any, array: Any, offset: Any, count: Any) -> Any:
+    """The first ``count`` of 16 float32 lanes from ``array[offset]`` on; 0 in the others."""
+    lanes = Lanes(array.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        base = context.make_array(array)(context, builder, arguments[0]).data
+        place = _part(builder, array, (base, *arguments[1:]), lanes.count)
+        kind = place[0].type.pointee
+        given = [place[0], ir.IntType(32)(4), place[1], ir.Constant(kind, None)]
+        return _masked(builder, "load", kind, given)
+
+    return lanes(array, types.int64, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_part(typing: Any, array: Any, offset: Any, count: Any, value: Any) -> Any:
+    """Write the first ``count`` of 16 float32 lanes from ``array[offset]`` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        base = context.make_array(array)(context, builder, arguments[0]).data
+        pointer, mask = _part(builder, array, (base, *arguments[1:3]), value.count)
+        given = [arguments[3], pointer, ir.IntType(32)(4), mask]
+        _masked(builder, "store", ir.VoidType(), given)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64, value), generate
+
+
+def _operator(symbol: Any, function: Any) -> None:
+    """Let lanes be written with an operator."""
+
+    @overload(symbol)
+    def typed(a, b):  # type: ignore[no-untyped-def]  # numba compares the signatures
+        if isinstance(a, Lanes) and isinstance(b, Lanes):
+            return lambda a, b: function(a, b)
+        return None
+
+
+_operator(operator.add, add)
+_operator(operator.sub, subtract)
+_operator(operator.mul, multiply)
+_operator(operator.truediv, divide)
+
+
+@inlined
+def constant(value: float) -> Any:
+    """Every float32 lane this number."""
+    return splat(np.float32(value))

@@ -62,8 +62,8 @@ def test_every_family_has_finite_logits_and_gradients(family: str, mode: str) ->
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
-    touched = [p.grad.abs().sum() > 0 for p in network.parameters() if p.grad is not None]
-    assert all(touched)
+        # Below a threshold at the mean no bit depends on the scale of its normalisation.
+        assert "norm.gamma" in name or parameter.grad.abs().sum() > 0, name
 
 
 @pytest.mark.parametrize("law", ["clt", "clt-cc", "edgeworth", "exact"])
