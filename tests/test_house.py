@@ -24,6 +24,20 @@ REGISTRIES = {
     "anneal.solvers": "SOLVERS",
     "anneal.problems": "PROBLEMS",
     "anneal.instances": "FORMATS",
+    "qbnn.deformation": "FAMILIES",
+    "qbnn.data": "DATASETS",
+}
+# The modules that import PennyLane as they load; testing.py does so inside functions.
+CIRCUITS = {
+    "certify.py",
+    "circuits.py",
+    "counter.py",
+    "device.py",
+    "device_blocks.py",
+    "device_laws.py",
+    "device_readout.py",
+    "drawing.py",
+    "protocols.py",
 }
 
 
@@ -91,6 +105,19 @@ def test_anneal_loads_neither_torch_nor_pennylane() -> None:
         path for path in sources("anneal") if imported(path, loading=True) & {"torch", "pennylane"}
     ]
     assert wrong == []
+
+
+def test_circuits_alone_load_pennylane() -> None:
+    loading = {path.name for path in sources("qbnn") if "pennylane" in imported(path, loading=True)}
+    inside = {path.name for path in sources("qbnn") if "pennylane" in imported(path)}
+    assert loading == CIRCUITS
+    assert inside == {*CIRCUITS, "testing.py"}
+
+
+def test_networks_do_not_load_circuits_and_compiled_ones_no_torch() -> None:
+    networks = "import qbnn.runs, qbnn.train, qbnn.evaluate, qbnn.hardware, qbnn.compilation"
+    assert "pennylane" not in heavy_after(networks)
+    assert not {"torch", "pennylane"} & heavy_after("import qbnn.packing, qbnn.xnor_table")
 
 
 def test_every_import_is_a_declared_dependency() -> None:
@@ -197,7 +224,7 @@ def test_commands_and_options_in_documents_exist() -> None:
 def test_architecture_names_every_module(package: str) -> None:
     layout = (ROOT / "docs" / "architecture.md").read_text()
     names = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
-    assert {name for name in names if name not in layout.split()} == set()
+    assert names - set(re.findall(r"\w+\.py", layout)) == set()
 
 
 def test_no_tracked_file_names_a_machines_path() -> None:
