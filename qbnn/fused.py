@@ -38,6 +38,24 @@ class WeightBits(torch.autograd.Function):
         return found
 
 
+class UndeformedPowers(torch.autograd.Function):
+    """θ = tanh(l) and −θ², weights of m and −m² of pairs without a gate."""
+
+    @staticmethod
+    def forward(ctx: Any, latent: Tensor) -> tuple[Tensor, Tensor]:
+        spin = torch.tanh(latent)
+        square = spin.square().neg_()
+        ctx.save_for_backward(spin, square)
+        return spin, square
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        spin, square = ctx.saved_tensors
+        of_spin = torch.addcmul(gradients[0], spin, gradients[1], value=-2)
+        return torch.addcmul(of_spin, of_spin, square)
+
+
 class Real4Powers(torch.autograd.Function):
     """Weights of m and −m² for gates of ``Real4``, and constants.
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from anneal.errors import InputError
 from qbnn import fused
-from qbnn.deformation import Coefficients, Real4, make_deformation
+from qbnn.deformation import Coefficients, Real4, Undeformed, make_deformation
 from qbnn.emulation import LAWS, exact_probability, fires, threshold_count
 from qbnn.neuron import Neuron
 from qbnn.states import Bits, Features, Moments
@@ -130,6 +130,9 @@ class DeformedLayer(nn.Module, abc.ABC):
             weights = (*self.weight, self.deformation.angles)
             line, square, first = fused.Real4Powers.apply(*weights)  # type: ignore[no-untyped-call]
             return line, square, first, None
+        if type(self.deformation) is Undeformed:
+            line, square = fused.UndeformedPowers.apply(self.latent)  # type: ignore[no-untyped-call]
+            return line, square, None, line.new_full((len(line),), float(self.fan_in))
         d = self.eigenvalues()
         alpha, beta, gamma = (
             w if w is None else (w if d is None else d * w).expand_as(self.latent)

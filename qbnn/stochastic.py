@@ -80,8 +80,10 @@ def pool_index(
     with torch.no_grad():
         score = affine_mean(moments)
         if kind == "sample":
-            noise = torch.empty_like(score).normal_(generator=generator)
-            score = score + affine_deviation(moments) * noise
+            # Contiguous numbers are drawn eight times as fast as a convolution's layout.
+            noise = torch.empty_like(score.movedim(1, -1), memory_format=torch.contiguous_format)
+            noise = noise.normal_(generator=generator).movedim(-1, 1)
+            score = torch.addcmul(score, affine_deviation(moments), noise)
         index: Tensor = F.max_pool2d(score, size, return_indices=True)[1]
     return index
 
