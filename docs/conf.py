@@ -33,6 +33,8 @@ def table(module: str, name: str) -> str:
     for key, target in getattr(importlib.import_module(module), name).items():
         what = (inspect.getdoc(registry.load(target)) or "").partition("\n\n")[0]
         what = re.sub(r":class:`(\w+)`", r"`\1`", " ".join(what.split()))
+        what = what.removeprefix("Return ")
+        what = what[:1].upper() + what[1:]
         rows.append(f"| `{key}` | {what} |")
     return "\n".join(rows)
 
@@ -75,7 +77,8 @@ nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
-nb_execution_timeout = 120
+nb_execution_timeout = 300
+nb_merge_streams = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -1,7 +1,7 @@
 """More entanglement: gates between neighbouring pairs, and the exact law of the count all the same.
 
 The deformation is P = B_D ⋯ B_2 B_1 · (P_1 ⊗ … ⊗ P_N): first the gate of every pair, as in
-:mod:`qbnn.deformation`, then D layers of bricks, then counting (deformed-layers §3). Layer B_1
+:mod:`qbnn.deformation`, then D layers of bricks, then counting (docs/mathematics.md). Layer B_1
 joins the pairs (1, 2), (3, 4), …, layer B_2 the pairs (2, 3), (4, 5), …, and so on in turn.
 
 Pairs are no longer independent, so the count is not Poisson-binomial and no moment law holds. But

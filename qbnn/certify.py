@@ -38,7 +38,7 @@ PATHS = {
     "default.mixed": "density matrix",
     "default.tensor": "tensor network",
 }
-# Families whose neurons agree under every protocol (deformed-layers §5).
+# Families whose neurons agree under every protocol (docs/mathematics.md).
 COMMUTING = ("none", "w-local")
 SEQUENCE_PAIRS = 2
 # Amplitudes, as a power of two, that a device may hold: with those kept for a gradient, some GB.

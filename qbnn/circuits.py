@@ -2,7 +2,7 @@
 
 Every qubit is prepared by one rotation, every pair of a weight and an activation gets its gate, and
 a :class:`~qbnn.counter.Counter` counts the pairs that agree. The register's first wire is its most
-significant, and its bit is the activation (deformed-layers §2; Bondesan & Welling 2020,
+significant, and its bit is the activation (docs/mathematics.md; Bondesan & Welling 2020,
 arXiv:2010.11189).
 """
 

@@ -2,7 +2,7 @@
 
 Undeformed networks become packed bits: the most probable ones, ternary ones, or an ensemble of
 drawn ones (PBNet, arXiv:1809.03368, §4). Deformed ones have no deterministic binary twin: their
-pairs agree with a probability, and they become tables of these (deformed-layers §5).
+pairs agree with a probability, and they become tables of these (docs/mathematics.md).
 """
 
 from __future__ import annotations

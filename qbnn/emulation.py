@@ -100,8 +100,8 @@ def z_score(moments: Moments, *, lattice: bool) -> Tensor:
 def edgeworth_probability(moments: Moments, *, lattice: bool) -> Tensor:
     """Return P(fires) by the normal law corrected for skewness, clipped to [0, 1].
 
-    1 − [Φ(y) + g(1 − y²)pdf(y)/6] with y = (κ − ½ − E[K])/σ_K and g the skewness (deformed-layers
-    §4: error .0002 at N = 72). ``moments.third`` must be there.
+    1 − [Φ(y) + g(1 − y²)pdf(y)/6] with y = (κ − ½ − E[K])/σ_K and g the skewness: error .0004 at
+    N = 72 (docs/mathematics.md). ``moments.third`` must be there.
     """
     if moments.third is None:
         raise InputError("the edgeworth law needs moments with third=True")
@@ -186,7 +186,7 @@ def register_law(r: Tensor, eigenvalues: Tensor, num_wires: int, offset: float) 
 
     A value v that is no integer leaks by the Fejér kernel F(v + c − k), F(u) =
     sin²(πu)/(T² sin²(πu/T)), T = 2^t, whose Fourier coefficients are (1 − l/T)/T; so only the
-    characteristic function Π(1 − r + r exp(2πi l d/T)) is needed (deformed-layers §3).
+    characteristic function Π(1 − r + r exp(2πi l d/T)) is needed (docs/mathematics.md).
 
     >>> register_law(torch.tensor([1.0]), torch.tensor([1.0]), 2, 0.0).argmax()
     tensor(1)

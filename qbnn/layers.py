@@ -2,7 +2,7 @@
 
 A neuron counts how many of its N (weight, activation) pairs agree. Moment methods never build a
 tensor of shape batch × out × in: m = α + βφ + γχ is linear in the features (φ, χ), and its powers
-are polynomials in them, reduced by χ² = 1 − φ² (deformed-layers §3).
+are polynomials in them, reduced by χ² = 1 − φ² (docs/mathematics.md).
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def _moments_of_values(graph: Graph, block: Block, bits: GraphBits) -> GraphMome
 def _weights(block: Block) -> tuple[Weights, Weights]:
     """Return d m and d²(1 − m²) of every connection as weights of features.
 
-    m² = α² + γ² + 2αβφ + 2αγχ + (β² − γ²)φ² + 2βγφχ (deformed-layers §3); features whose weights
+    m² = α² + γ² + 2αβφ + 2αγχ + (β² − γ²)φ² + 2βγφχ (docs/mathematics.md); features whose weights
     are zero whatever the angles have none.
     """
     shape = block.layer.latent.shape

@@ -1,7 +1,7 @@
 """Layers as circuits: neurons that read the same activations, by a named protocol.
 
 Deformed counts of different neurons do not commute, so what a layer does depends on what is read
-and on whether the activations are prepared anew (deformed-layers §5).
+and on whether the activations are prepared anew (docs/mathematics.md).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What reading a neuron does to N activation qubits is a quantum instrument: its weights come fresh
 and go unread, so they can be summed over once and for all. That leaves 16^N numbers for each of
 the two results, instead of a state vector of all weights and registers; the state of the
-activations is a density matrix that each neuron of the layer changes (deformed-layers §5).
+activations is a density matrix that each neuron of the layer changes (docs/mathematics.md).
 """
 
 from __future__ import annotations

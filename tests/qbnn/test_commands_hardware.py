@@ -193,7 +193,7 @@ def test_resources(run: Path) -> None:
 def test_resources_before_training() -> None:
     found = document("resources", "--architecture", "a", "--family", "real4")
     assert (found["in_shape"], found["thresholds"]) == ([1, 28, 28], "a ≥ 0")
-    # deformed-layers §2: 784 pairs take t = 10.
+    # docs/mathematics.md: 784 pairs take t = 10.
     assert found["layers"][0]["counting_bits"] == [10, 10]
     assert found["total"]["qubits"] == 2 * 784 + 10
     assert found["layers"][0]["circuit_two_qubit_gates"] == 16_569 + 2 * 784

@@ -155,7 +155,7 @@ def test_an_iterative_sequence_costs_what_its_circuit_does() -> None:
     [(3, 2, 20), (7, 3, 58), (9, 4, 99), (15, 4, 153), (31, 5, 367), (63, 6, 858)],
 )
 def test_known_counts(fan_in: int, num_bits: int, cnots: int) -> None:
-    """deformed-layers §2: CNOTs of an undeformed neuron."""
+    """docs/mathematics.md: CNOTs of an undeformed neuron."""
     found = neuron_cost(fan_in, num_bits)
     assert found.two_qubit_gates == cnots
     assert found.qubits == 2 * fan_in + num_bits

@@ -118,7 +118,7 @@ def test_gates_that_commute_with_counting_drop_out(seed: int) -> None:
     assert (slope[8:].abs() < 1e-14).all()
 
 
-# Closed forms: α, β and γ of deformed-layers §3.
+# Closed forms: α, β and γ of docs/mathematics.md.
 
 
 def closed_form(n: Any, m: Any, theta: Any, x: Any) -> tuple[Any, Any, Any]:

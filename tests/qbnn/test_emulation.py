@@ -196,7 +196,7 @@ def test_gradients_of_the_exact_law() -> None:
 
 # The approximate laws.
 
-# Largest errors of P(a ≥ 0), deformed-layers §4: m = θφ, both uniform in (−1, 1).
+# Largest errors of P(a ≥ 0), docs/mathematics.md: m = θφ, both uniform in (−1, 1).
 STATED = {
     "clt": {16: 0.112, 72: 0.051, 784: 0.015},
     "clt-cc": {16: 0.0038, 72: 0.0009, 784: 0.00006},
