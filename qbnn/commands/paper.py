@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qbnn.paper import Cell, Data, Outcome
 
 RESULTS = Path("docs/results/deformed")
+SPEED = Path("docs/results/networks")
 
 paper = typer.Typer(
     help="Run the experiments of the results pages.",
@@ -100,6 +101,48 @@ def deformed_table(
         print(out / "README.md")
     if document["interrupted"]:
         raise typer.Exit(130)
+
+
+def speed(
+    out: Annotated[Path, typer.Option(help="Folder for rows and page.")] = SPEED,
+    threads: Annotated[str, typer.Option(help="Numbers of threads, joined by commas.")] = "1,2",
+    batch_sizes: Annotated[str, typer.Option(help="Images a step, joined by commas.")] = "128,256",
+    networks: Annotated[
+        str, typer.Option(help="Of dense, B, C and PBNet, joined by commas.")
+    ] = "dense,B,C,PBNet",
+    quiet: Quiet = False,
+) -> None:
+    """Time training steps, the exact law and packed bits beside their peers, in one run."""
+    from anneal.errors import InputError
+    from anneal.files import write_text
+    from anneal.records import RecordFile
+    from anneal.tables import to_markdown
+    from qbnn.console import make_folder, say
+    from qbnn.step_rates import NETWORKS as KNOWN
+    from qbnn.step_rates import rates, tables
+
+    names = [word.strip() for word in networks.split(",")]
+    if unknown := [name for name in names if name not in KNOWN]:
+        raise InputError(f"unknown network '{unknown[0]}'; known: {', '.join(KNOWN)}")
+    records, rows = RecordFile(make_folder(out) / "speed.jsonl"), []
+    sizes, counts = _counts("--batch-sizes", batch_sizes), _counts("--threads", threads)
+    for row in rates(batch_sizes=sizes, num_threads=counts, networks=names):
+        records.append(row)
+        rows.append(row)
+        if not quiet:
+            say(f"{row.task.job} {dict(row.task.spec)}: {row.result['ratio']:.2f}")
+    write_text(out / "speed.md", f"# Speed\n\n{to_markdown(tables(rows))}")
+    if not quiet:
+        print(out / "speed.md")
+
+
+def _counts(option: str, text: str) -> list[int]:
+    from anneal.errors import InputError
+
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise InputError(f"{option} wants whole numbers above 0, joined by commas, not '{text}'")
+    return [int(word) for word in words]
 
 
 def _cells(chosen: dict[str, Any], *, sweep: bool) -> list[Cell]:
@@ -205,6 +248,13 @@ def register(app: typer.Typer) -> None:
         "qbnn paper deformed-table --dry-run",
         "qbnn paper deformed-table --report",
         name="deformed-table",
+        panel=NETWORKS,
+    )
+    add(
+        paper,
+        speed,
+        "qbnn paper speed --out runs/speed",
+        "qbnn paper speed --networks B,C --threads 1 --batch-sizes 128",
         panel=NETWORKS,
     )
     app.add_typer(paper, name="paper", rich_help_panel=NETWORKS)
