@@ -159,7 +159,7 @@ axis.bar([k - 0.2 for k in range(8)], exact.tolist(), width=0.4, label="default.
 axis.bar([k + 0.2 for k in range(8)], shots.tolist(), width=0.4, label="200 shots of qbnn.emulator")
 axis.axvline(neuron.kappa - 0.5, color="grey", linestyle=":")
 axis.set(xlabel="count", ylabel="probability")
-_ = axis.legend()
+_ = figure.legend(loc="outside upper center", ncols=2, frameon=False)
 
 # %% [markdown]
 # It fires right of the dotted line. The emulator also takes the whole neuron, here for 100 images
