@@ -164,20 +164,38 @@ def filters(network: Network, *, image: ImageFormat = "png") -> bytes:
     input channels the mean is shown. Colours go from −1 (orange) to 1 (violet).
     """
     rows = {name: _pictures(network, values) for name, values in _coefficients(network).items()}
-    columns = min(MAX_FILTERS, len(next(iter(rows.values()))))
-    figure = blank_figure(0.9 + 0.72 * columns, 0.5 + 0.72 * len(rows))
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for line, (name, values) in zip(grid, rows.items(), strict=True):
-        for axes, value in zip(line, values, strict=False):
-            drawn = axes.imshow(value, cmap="PuOr", vmin=-1, vmax=1)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(False)
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
-    figure.colorbar(drawn, ax=grid, aspect=8 * len(rows), pad=0.01, ticks=[-1, 0, 1])
-    total = network.config.stages()[0].width
-    figure.suptitle(f"first layer, {columns} of {total} outputs", fontsize=9, color=_GREY)
+    sheet, places = _sheet(list(rows.values()))
+    total = len(next(iter(rows.values())))
+    figure = blank_figure(1.0 + 0.012 * sheet.shape[1], 0.5 + 0.012 * sheet.shape[0])
+    axes = figure.subplots()
+    drawn = axes.imshow(sheet, cmap="PuOr", vmin=-1, vmax=1)
+    axes.set_xticks([])
+    axes.set_yticks(places, list(rows))
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.colorbar(drawn, ax=axes, aspect=8 * len(rows), pad=0.01, ticks=[-1, 0, 1])
+    shown = min(MAX_FILTERS, total)
+    figure.suptitle(f"first layer, {shown} of {total} outputs", fontsize=9, color=_GREY)
     return image_bytes(figure, image)
+
+
+def _sheet(rows: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], list[float]]:
+    """Return all images on one sheet, (height, width), a gap between them, and the rows' middles.
+
+    One image is drawn in a tenth of the time of forty.
+    """
+    gap, side = 5, 60
+    lines = []
+    for images in rows:
+        height, width = images.shape[1:]
+        size = max(1, side // max(height, width))
+        framed = [
+            np.pad(np.kron(picture, np.ones((size, size))), gap, constant_values=np.nan)
+            for picture in images[:MAX_FILTERS]
+        ]
+        lines.append(np.hstack(framed))
+    height = len(lines[0])
+    return np.vstack(lines), [height * (place + 0.5) for place in range(len(lines))]
 
 
 def _coefficients(network: Network) -> dict[str, torch.Tensor]:

@@ -83,6 +83,7 @@ def run_training(
         )
         config, options = plan(settings, dataset)
         network = Network(config).to(device)
+        check_fit(network, dataset)
         settings = completed(settings, config, options)
         if ranks.rank == 0:
             begin(folder, settings)
