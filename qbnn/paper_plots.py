@@ -137,7 +137,7 @@ def _legend(figure: Figure, grid: Sequence[Axes]) -> None:
         [found[row] for row in ordered],
         ordered,
         loc="outside upper left",
-        ncols=6,
+        ncols=6 if len(grid) > 1 else 3,
         frameon=False,
         fontsize=9,
     )

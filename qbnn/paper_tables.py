@@ -304,7 +304,7 @@ def _show_seeds(row: Row) -> str:
 
 
 def _or_dash(pattern: str, factor: float = 1.0) -> Any:
-    return lambda value: "–" if value is None else pattern.format(factor * value)
+    return lambda value: "–" if value is None else pattern.format(factor * value).replace("-", "−")
 
 
 _RESULTS = [
