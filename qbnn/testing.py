@@ -100,6 +100,9 @@ def _check_gates(deformation: Deformation, shape: tuple[int, ...]) -> None:
     assert gates.shape == (*shape, 4, 4), f"unitary() has shape {tuple(gates.shape)} for {shape}"
     identity = torch.eye(4, dtype=gates.dtype).expand_as(gates)
     assert _close(gates.mH @ gates, identity), "unitary() is not unitary"
+    for output in range(shape[0]):
+        of_output = deformation.gates_of(output)
+        assert _close(of_output, gates[output]), f"gates_of({output}) is not unitary()[{output}]"
     table = torch.zeros(3, 3, *shape, dtype=gates.real.dtype)
     for a, first in enumerate(_SEEN):
         for b, second in enumerate(_SEEN):

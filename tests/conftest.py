@@ -21,3 +21,8 @@ def data_folder() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("QBNN_DATA names no folder of real instances")
     return Path(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, those of documents, so that no process ends long after."""
+    items.sort(key=lambda item: "test_documents" not in item.nodeid)

@@ -105,7 +105,9 @@ def turned(gates: Tensor, angle: float) -> Tensor:
 
 def test_a_gate_that_is_turned_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     network = network_of("real4")
-    monkeypatch.setattr(Real4, "unitary", lambda self: turned(Rotations.unitary(self), 1e-6))
+    monkeypatch.setattr(
+        Real4, "gates_of", lambda self, output: turned(Rotations.gates_of(self, output), 1e-6)
+    )
     found = certify(network, IMAGES, num_neurons=1, fan_in=3)
     assert not found.agrees
     assert not any(check.agrees for check in found.checks)
@@ -118,7 +120,9 @@ def test_a_gate_that_is_turned_is_found(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_gradient_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     network = network_of("real4")
-    monkeypatch.setattr(Real4, "unitary", lambda self: Rotations.unitary(self).detach())
+    monkeypatch.setattr(
+        Real4, "gates_of", lambda self, output: Rotations.gates_of(self, output).detach()
+    )
     found = certify(network, IMAGES, num_neurons=1, fan_in=3)
     assert not found.agrees
     assert all(check.difference <= 1e-12 for check in found.checks)
@@ -126,12 +130,12 @@ def test_a_gradient_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_gradient_that_is_no_number_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unitary(self: Real4) -> Tensor:
+    def gates_of(self: Real4, output: int) -> Tensor:
         # Zero, with a slope of 0 times infinity.
-        return Rotations.unitary(self) + (self.angles.sum() * 0).sqrt()
+        return Rotations.gates_of(self, output) + (self.angles.sum() * 0).sqrt()
 
     network = network_of("real4")
-    monkeypatch.setattr(Real4, "unitary", unitary)
+    monkeypatch.setattr(Real4, "gates_of", gates_of)
     found = certify(network, IMAGES, num_neurons=1, fan_in=2)
     assert all(check.difference <= 1e-12 for check in found.checks)
     assert all(check.agrees == (check.circuit == "iterative") for check in found.checks)

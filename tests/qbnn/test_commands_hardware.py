@@ -71,7 +71,7 @@ def test_certify(run: Path) -> None:
 
 
 def test_certify_fails_where_a_gate_is_another(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Real4, "unitary", lambda self: Rotations.unitary(self).mH)
+    monkeypatch.setattr(Real4, "gates_of", lambda self, output: Rotations.gates_of(self, output).mH)
     found = document("certify", run, "--num-neurons", 1, "--fan-in", 2, code=1)
     assert found["agrees"] is False
     result = qbnn("certify", run, "--num-neurons", 1, "--fan-in", 2, code=1)
