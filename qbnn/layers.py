@@ -20,10 +20,8 @@ from qbnn import fused
 from qbnn.deformation import Coefficients, Real4, Undeformed, make_deformation
 from qbnn.emulation import LAWS, exact_probability, fires, threshold_count
 from qbnn.neuron import Neuron
+from qbnn.polynomials import Polynomial, feature, scaled, times
 from qbnn.states import Bits, Features, Moments
-
-# A polynomial in φ and χ: powers (i, j) with j ≤ 1, to coefficients of the weights' shape.
-Polynomial = dict[tuple[int, int], Tensor]
 
 
 class DeformedLayer(nn.Module, abc.ABC):
@@ -158,9 +156,9 @@ class DeformedLayer(nn.Module, abc.ABC):
         first = {power: w for power, w in named if w is not None}
         bits = self._pad(bits)
         features: dict[tuple[int, int], Tensor] = {}
-        cube = _times(first, _times(first, first))
-        cubes = self._evaluate(_scaled(cube, d, 3), bits, features)
-        return -2 * (self._evaluate(_scaled(first, d, 3), bits, features) - cubes)
+        cube = times(first, times(first, first))
+        cubes = self._evaluate(scaled(cube, d, 3), bits, features)
+        return -2 * (self._evaluate(scaled(first, d, 3), bits, features) - cubes)
 
     def moments_of_values(self, values: Tensor) -> Moments:
         """Return the moments of a = Σ w x for real inputs x: Σθx and Σ(1 − θ²)x² (PBNet).
@@ -185,11 +183,11 @@ class DeformedLayer(nn.Module, abc.ABC):
         """Return m of every pair, (batch, out, …, N): as large as it looks, for the exact law."""
         spin, coherence = self.windows(bits)
         means: Tensor = torch.zeros((), dtype=spin.dtype, device=spin.device)
-        for weight, feature in zip(self.coefficients(), (None, spin, coherence), strict=True):
+        for weight, part in zip(self.coefficients(), (None, spin, coherence), strict=True):
             if weight is not None:
                 flat = weight.expand_as(self.latent).flatten(1)
                 flat = flat.reshape(len(flat), *[1] * (spin.dim() - 3), -1)
-                means = means + (flat if feature is None else flat * feature)
+                means = means + (flat if part is None else flat * part)
         return means.expand(*spin.shape[:1], len(self.latent), *spin.shape[2:])
 
     def neuron(self, index: int, *, kappa: int | None = None, flipped: bool = False) -> Neuron:
@@ -273,7 +271,7 @@ class DeformedLayer(nn.Module, abc.ABC):
         powers = [power for power in polynomial if power != (0, 0)]
         for power in powers:
             if power not in features:
-                features[power] = _feature(bits, power)
+                features[power] = feature(bits, power)
         weights = [polynomial[power].expand_as(self.latent) for power in powers]
         read = torch.cat([features[p] for p in powers], 1)
         found = self._mix(read, torch.cat(weights, 1), padded=True)
@@ -390,34 +388,3 @@ class DeformedConv2d(DeformedLayer):
                 f"a convolution wants an input of shape (batch, {channels}, ≥{least}, ≥{least}), "
                 f"but has {tuple(values.shape)}"
             )
-
-
-def _times(left: Polynomial, right: Polynomial) -> Polynomial:
-    """Return the product of two polynomials, reduced by χ² = 1 − φ²."""
-    found: Polynomial = {}
-
-    def add(power: tuple[int, int], term: Tensor) -> None:
-        found[power] = found[power] + term if power in found else term
-
-    for (i, j), a in left.items():
-        for (k, m), b in right.items():
-            term = a * b
-            if j + m < 2:
-                add((i + k, j + m), term)
-            else:
-                add((i + k, 0), term)
-                add((i + k + 2, 0), -term)
-    return found
-
-
-def _scaled(polynomial: Polynomial, eigenvalues: Tensor | None, power: int) -> Polynomial:
-    """Return the polynomial of (d m)^power."""
-    if eigenvalues is None:
-        return polynomial
-    return {key: w * eigenvalues**power for key, w in polynomial.items()}
-
-
-def _feature(bits: Bits, power: tuple[int, int]) -> Tensor:
-    i, j = power
-    spin = bits.spin if i == 1 else bits.spin**i
-    return bits.coherence if i == 0 else spin * bits.coherence if j else spin
