@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from qbnn.emulation import z_score
-from qbnn.models import Block
 from qbnn.states import Moments
+
+if TYPE_CHECKING:
+    from qbnn.models import Block
 
 
 @contextlib.contextmanager

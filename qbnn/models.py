@@ -19,6 +19,7 @@ from qbnn.config import FREE, SIGN, Config, Stage
 from qbnn.controls import FreeCoefficients
 from qbnn.deformation import make_deformation
 from qbnn.emulation import edgeworth_probability, firing_counts, z_score
+from qbnn.folding import evaluating, folded
 from qbnn.layers import DeformedConv2d, DeformedLayer, DeformedLinear
 from qbnn.neuron import Neuron
 from qbnn.states import Bits, Features, Moments
@@ -219,8 +220,9 @@ class Network(nn.Module):
             raise InputError("only layers that read probabilistic bits are circuits")
         if not 0 <= index < block.placed.stage.width:
             raise InputError(f"no neuron {index}; layer {layer} has {block.placed.stage.width}")
-        kappa, flipped = _fold(block, index)
-        return block.layer.neuron(index, kappa=kappa, flipped=flipped)
+        with torch.no_grad(), evaluating(block.norm):
+            kappa, flipped = (part.flatten()[index] for part in firing_counts(folded(block)))
+        return block.layer.neuron(index, kappa=int(kappa), flipped=bool(flipped))
 
     def _before_head(self, images: Tensor) -> tuple[Block, Bits | Features | Tensor]:
         bits: Bits | Features | Tensor = self._input(images)
@@ -337,21 +339,6 @@ def _make_layer(placed: Placed, config: Config, *, generator: torch.Generator) -
         law=config.law,
         generator=generator,
     )
-
-
-def _fold(block: Block, index: int) -> tuple[int, bool]:
-    """Return (κ, flipped) of one output, from the running statistics."""
-    layer, norm = block.layer, block.norm
-    d = layer.eigenvalues()
-    total = float(layer.fan_in) if d is None else d[index].sum()
-    was_training = norm.training
-    norm.eval()
-    width = block.placed.stage.width
-    blank = torch.zeros(1, width)
-    moments = norm(Moments(blank, blank, total))
-    norm.train(was_training)
-    kappa, flipped = firing_counts(moments)
-    return int(kappa.flatten()[index]), bool(flipped.flatten()[index])
 
 
 def _as_bits(inputs: Bits | Features | Tensor) -> Bits | Features:

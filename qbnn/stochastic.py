@@ -14,8 +14,6 @@ from qbnn.emulation import VARIANCE_FLOOR
 from qbnn.fused import BatchStatistics, fits
 from qbnn.states import Bits, Moments
 
-POOLS = ("sample", "mean", "or")
-
 
 class StochasticBatchNorm(nn.Module):
     """Normalise pre-activations per channel over batch and space: a′ = scale·a + shift.
