@@ -44,7 +44,7 @@ bench: $(INSTALLED) ## measure the solvers; rows that exist are kept, tables in 
 	$(BIN)/qbnn bench --suite core --rates --out docs/results/core
 
 docs: $(INSTALLED) ## build the documentation in docs/_build/html
-	rm -rf docs/api
+	rm -rf docs/api docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
 
 clean: ## remove .venv and everything that was built

@@ -19,7 +19,7 @@ _IDLE = (qml.Identity, qml.GlobalPhase, qml.Barrier)
 
 
 @dataclass(frozen=True)
-class Block:
+class WireBlock:
     """Wires that gates or pairs join, the gates in order, and the pairs inside.
 
     ``indices``: which pairs of the counter these are. ``places``: where in ``wires`` the two wires
@@ -37,7 +37,7 @@ class Register:
     """A counter and the blocks that it counts."""
 
     counter: Counter
-    blocks: list[Block]
+    blocks: list[WireBlock]
 
 
 def find_registers(operations: Sequence[Any]) -> list[Register]:
@@ -137,7 +137,7 @@ def _reached(
     return found
 
 
-def _blocks(counter: Counter, gates: Sequence[Any]) -> list[Block]:
+def _blocks(counter: Counter, gates: Sequence[Any]) -> list[WireBlock]:
     pairs = counter.pairs
     joined = DisjointSet()
     for wires in [*pairs, *(gate.wires for gate in gates)]:
@@ -146,9 +146,9 @@ def _blocks(counter: Counter, gates: Sequence[Any]) -> list[Block]:
         for wire in others:
             joined.add(wire)
             joined.merge(first, wire)
-    blocks: dict[Hashable, Block] = {}
+    blocks: dict[Hashable, WireBlock] = {}
     for wire in joined:
-        blocks.setdefault(joined[wire], Block([], [], [], [])).wires.append(wire)
+        blocks.setdefault(joined[wire], WireBlock([], [], [], [])).wires.append(wire)
     if (size := max(len(block.wires) for block in blocks.values())) > MAX_BLOCK:
         raise DeviceError(
             f"{NAME}: gates entangle a block of {size} wires (limit {MAX_BLOCK}); use "

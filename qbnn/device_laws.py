@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 
-from qbnn.device_blocks import Block, Register
+from qbnn.device_blocks import Register, WireBlock
 
 # Turns an array into a tensor of the framework that the circuit's parameters belong to.
 Lift = Callable[[Any], Any]
@@ -75,9 +75,9 @@ def register_law(register: Register, lift: Lift) -> Any:
 # Blocks
 
 
-def _alike(blocks: Iterable[Block]) -> list[list[Block]]:
+def _alike(blocks: Iterable[WireBlock]) -> list[list[WireBlock]]:
     """Group blocks on which the same kinds of gates act at the same places."""
-    groups: dict[Any, list[Block]] = {}
+    groups: dict[Any, list[WireBlock]] = {}
     for block in blocks:
         kinds = tuple((_kind(gate), gate.batch_size, _where(block, gate)) for gate in block.gates)
         key = (len(block.wires), tuple(block.places), kinds)
@@ -91,11 +91,11 @@ def _kind(gate: Any) -> Any:
     return type(gate) if isinstance(gate, _AT_ONCE) and not several else None
 
 
-def _where(block: Block, gate: Any) -> tuple[int, ...]:
+def _where(block: WireBlock, gate: Any) -> tuple[int, ...]:
     return tuple(block.wires.index(wire) for wire in gate.wires)
 
 
-def _agreement(group: Sequence[Block], lift: Lift) -> Any:
+def _agreement(group: Sequence[WireBlock], lift: Lift) -> Any:
     """Return the law of which pairs agree, (batch or 1, blocks, 2^pairs), by Born's rule.
 
     Pair k of a block is bit k of an outcome.
@@ -153,7 +153,7 @@ def _applied(matrices: Any, state: Any, places: Sequence[int], width: int) -> An
 
 
 def _transforms(
-    group: Sequence[Block], law: Any, eigenvalues: Any, frequencies: Any, lift: Lift
+    group: Sequence[WireBlock], law: Any, eigenvalues: Any, frequencies: Any, lift: Lift
 ) -> Any:
     """Return E[exp(2 pi i f sum d n)] of each block, (batch or 1, blocks, frequencies)."""
     pairs = len(group[0].indices)
