@@ -6,6 +6,7 @@ quick. On a device that is not the CPU their callers take the definition itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from qbnn.emulation import VARIANCE_FLOOR, scale_size
-from qbnn.kernels import activation, pair_weights
+from qbnn.kernels import activation, pair_weights, pooling
 from qbnn.kernels.threads import over_rows
 from qbnn.states import Bits, Features, Moments
 
@@ -39,27 +40,33 @@ class WeightBits(torch.autograd.Function):
 
 
 class UndeformedPowers(torch.autograd.Function):
-    """θ = tanh(l) and −θ², weights of m and −m² of pairs without a gate."""
+    """θ = tanh(l) and −θ², weights of m and −m² of pairs without a gate, (out, in, …)."""
 
     @staticmethod
     def forward(ctx: Any, latent: Tensor) -> tuple[Tensor, Tensor]:
-        spin = torch.tanh(latent)
-        square = spin.square().neg_()
-        ctx.save_for_backward(spin, square)
+        spin, square = torch.empty(2, *latent.shape)
+        rows = _flat_rows(latent)
+        arrays = [part.view_as(rows).numpy() for part in (rows, spin, square)]
+        cost = rows.shape[1] * MICROSECONDS / 4
+        _share(lambda *part: pair_weights.undeformed(*arrays, *part), len(rows), cost)
+        ctx.save_for_backward(spin)
         return spin, square
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        spin, square = ctx.saved_tensors
-        of_spin = torch.addcmul(gradients[0], spin, gradients[1], value=-2)
-        return torch.addcmul(of_spin, of_spin, square)
+        (spin,) = ctx.saved_tensors
+        found = torch.empty_like(spin)
+        arrays = [_flat_rows(part).numpy() for part in (spin, *gradients, found)]
+        cost = arrays[0].shape[1] * MICROSECONDS / 4
+        _share(lambda *part: pair_weights.undeformed_backward(*arrays, *part), len(spin), cost)
+        return found
 
 
 class Real4Powers(torch.autograd.Function):
     """Weights of m and −m² for gates of ``Real4``, and constants.
 
-    From θ and x, (out, in, …), and angles (4, …) that broadcast to them: [β, γ] for m and
+    From latent weights, (out, in, …), and angles (4, …) that broadcast to them: [β, γ] for m and
     [−2αβ, −2αγ] for −m² below it, (2·out, 2·in, …); [γ² − β², −2βγ], (out, 2·in, …); and Σα and
     N − Σ(α² + γ²), (2·out,).
     """
@@ -70,14 +77,14 @@ class Real4Powers(torch.autograd.Function):
         return fits(latent) and latent[0].numel() >= pair_weights.LANES
 
     @staticmethod
-    def forward(ctx: Any, spin: Tensor, coherence: Tensor, angles: Tensor) -> Any:
-        out, width, *kernel = ctx.shape = spin.shape
+    def forward(ctx: Any, latent: Tensor, angles: Tensor) -> Any:
+        out, width, *kernel = ctx.shape = latent.shape
         ctx.angle_shape = angles.shape
-        full = _flat_rows(angles.expand(4, *spin.shape).flatten(0, 1)).view(4, out, -1)
-        saved = _flat_rows(spin), _flat_rows(coherence), full
+        full = _flat_rows(angles.expand(4, *latent.shape).flatten(0, 1)).view(4, out, -1)
+        saved = _flat_rows(latent), full
         n = full.shape[2]
-        line, square = spin.new_empty(2, out, 2 * n), spin.new_empty(out, 2 * n)
-        sums = spin.new_empty(2, out, pair_weights.LANES)
+        line, square = latent.new_empty(2, out, 2 * n), latent.new_empty(out, 2 * n)
+        sums = latent.new_empty(2, out, pair_weights.LANES)
         arrays = [part.numpy() for part in (*saved, line, square, sums)]
         _share(lambda *rows: pair_weights.real4(*arrays, *rows), out, n * MICROSECONDS)
         ctx.save_for_backward(*saved)
@@ -90,14 +97,13 @@ class Real4Powers(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         saved = ctx.saved_tensors
         out, n = saved[0].shape
-        weight = saved[0].new_empty(2, out, n)
-        angles = torch.empty_like(saved[2])
+        latent, angles = torch.empty_like(saved[0]), torch.empty_like(saved[1])
         given = _flat_rows(gradients[0]).view(2, out, 2 * n), _flat_rows(gradients[1])
-        parts = (*saved, *given, gradients[2].reshape(2, out).contiguous(), weight, angles)
+        parts = (*saved, *given, gradients[2].reshape(2, out).contiguous(), latent, angles)
         arrays = [part.numpy() for part in parts]
         _share(lambda *rows: pair_weights.real4_backward(*arrays, *rows), out, n * MICROSECONDS)
         full = angles.view(4, *ctx.shape)
-        return *weight.view(2, *ctx.shape), full.sum_to_size(ctx.angle_shape)
+        return latent.view(ctx.shape), full.sum_to_size(ctx.angle_shape)
 
 
 class BatchStatistics(torch.autograd.Function):
@@ -200,6 +206,49 @@ class Activation(torch.autograd.Function):
         return to_mean, to_variance, of_slope, of_offset, None, None, None
 
 
+class StochasticPool(torch.autograd.Function):
+    """μ and V at the site of every window whose scale·μ + shift + σ·noise is the largest.
+
+    μ, V: (batch, channels, height, width), affine: (2, channels); ``noise``: (batch,
+    height, width, channels), or nothing for the largest mean. No gradient goes through the choice.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, mean: Tensor, variance: Tensor, affine: Tensor, noise: Tensor, size: int
+    ) -> Any:
+        batch, channels, *ctx.shape = mean.shape
+        ctx.size = size
+        pooled = [length // size for length in ctx.shape]
+        parts = [mean.new_empty(batch, *pooled, channels).movedim(-1, 1) for _ in range(3)]
+        given = (*_rows(mean), *_rows(variance), affine.detach().numpy(), noise.view(-1).numpy())
+        shape, into = (*ctx.shape,), [_flat(part) for part in parts]
+        rest = (VARIANCE_FLOOR, shape, size, *into)
+        cost = channels * size**2 * MICROSECONDS / 4
+        _share(lambda *rows: pooling.pool(*given, *rest, *rows), batch * math.prod(pooled), cost)
+        ctx.save_for_backward(parts[2])
+        return parts[0], parts[1]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (sites,) = ctx.saved_tensors
+        batch, channels = sites.shape[:2]
+        shape, size = (*ctx.shape,), ctx.size
+        covered = not any(length % size for length in shape)
+        new = sites.new_empty if covered else sites.new_zeros
+        parts = [new(batch, *shape, channels).movedim(-1, 1) for _ in range(2)]
+        given = [_flat(part) for part in (*gradients, sites)]
+        into = [_flat(part) for part in parts]
+        cost = channels * size**2 * MICROSECONDS / 4
+        _share(
+            lambda *rows: pooling.pool_backward(*given, channels, shape, size, *into, *rows),
+            sites.numel() // channels,
+            cost,
+        )
+        return *parts, None, None, None
+
+
 class PairFeatures(torch.autograd.Function):
     """Features of bits: φ + border and χ, φ² − border and φχ, along dimension 1."""
 
@@ -252,6 +301,19 @@ def fits(values: Tensor) -> bool:
     """Whether compiled kernels take such tensors: float32 on the CPU."""
     kind = values.device.type == "cpu" and values.dtype == torch.float32
     return kind and values.numel() > 0 and not torch.compiler.is_compiling()
+
+
+def channels_last(values: Tensor) -> Tensor:
+    """Return (batch, channels, height, width) in memory (batch, height, width, channels).
+
+    That is how kernels here read and write; without it torch copies back and forth. With a single
+    channel both orders are the same memory, and only the strides tell torch which one is meant.
+    """
+    if values.device.type != "cpu":
+        return values
+    if values.shape[1] > 1:
+        return values.contiguous(memory_format=torch.channels_last)
+    return values.contiguous().view(len(values), *values.shape[2:], 1).movedim(-1, 1)
 
 
 def _share(work: Callable[[int, int], None], num_rows: int, microseconds: float) -> None:

@@ -125,10 +125,10 @@ class DeformedLayer(nn.Module, abc.ABC):
         [γ² − β², −2βγ]. With eigenvalues d all three coefficients are d times as large.
         """
         if type(self.deformation) is Real4 and fused.Real4Powers.fits(self.latent):
-            weights = (*self.weight, self.deformation.angles)
+            weights = self.latent, self.deformation.angles
             line, square, first = fused.Real4Powers.apply(*weights)  # type: ignore[no-untyped-call]
             return line, square, first, None
-        if type(self.deformation) is Undeformed:
+        if type(self.deformation) is Undeformed and fused.fits(self.latent):
             line, square = fused.UndeformedPowers.apply(self.latent)  # type: ignore[no-untyped-call]
             return line, square, None, line.new_full((len(line),), float(self.fan_in))
         d = self.eigenvalues()
@@ -370,6 +370,7 @@ class DeformedConv2d(DeformedLayer):
         self, features: Tensor, weights: Tensor, bias: Tensor | None = None, *, padded: bool = False
     ) -> Tensor:
         padding = 0 if padded else self.padding
+        features, weights = fused.channels_last(features), fused.channels_last(weights)
         return F.conv2d(features, weights, bias, stride=self.stride, padding=padding)
 
     def _patches(self, values: Tensor) -> Tensor:

@@ -30,8 +30,8 @@ from qbnn.stochastic import (
     any_fires,
     draw,
     pick,
+    pool,
     pool_index,
-    pool_moments,
 )
 
 AnyInput = TypeVar("AnyInput", Bits, Tensor, Bits | Features | Tensor)
@@ -78,15 +78,16 @@ class Block(nn.Module):
         size, kind = self.placed.stage.pool, self.config.pool
         index = None
         if size > 1 and kind != "or":
-            index = pool_index(moments, size, kind, generator=generator)
-            if law != "exact":
-                moments = pool_moments(moments, index)
+            if law == "exact":
+                index = pool_index(moments, size, kind, generator=generator)
+            else:
+                moments = pool(moments, size, kind, generator=generator)
         if reader is not None and self._smooth and fused.Activation.fits(moments):
             return fused.smooth_features(moments, coherent=reader.coherent, border=reader.border)
         bits = self.layer.fires(_as_bits(inputs), moments, law, lattice=lattice)
-        if size > 1 and index is None:
+        if size > 1 and kind == "or":
             bits = any_fires(bits, size)
-        elif index is not None and law == "exact":
+        elif index is not None:
             bits = Bits(*(pick(part, index) for part in bits))
         if self.config.mode == "sample":
             bits = draw(bits, generator=generator, relaxed=self.training)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnn.emulation import VARIANCE_FLOOR
-from qbnn.fused import BatchStatistics, fits
+from qbnn.fused import BatchStatistics, StochasticPool, fits
 from qbnn.states import Bits, Moments
 
 
@@ -67,6 +67,21 @@ class StochasticBatchNorm(nn.Module):
         return moments, mean, variance
 
 
+def pool(moments: Moments, size: int, kind: str, *, generator: torch.Generator | None) -> Moments:
+    """Return the moments at one site of every window, see :func:`pool_index`."""
+    scale, shift = moments.scale, moments.shift
+    quick = fits(moments.mean) and moments.third is None
+    if not quick or scale is None or shift is None or scale.shape[1:] != (1, 1):
+        return pool_moments(moments, pool_index(moments, size, kind, generator=generator))
+    noise = moments.mean.new_empty(0)
+    if kind == "sample":
+        noise = standard_normal(moments.mean, generator=generator).movedim(1, -1)
+    affine = torch.stack([scale.flatten(), shift.flatten()])
+    parts = *moments[:2], affine, noise, size
+    mean, variance = StochasticPool.apply(*parts)  # type: ignore[no-untyped-call]
+    return moments._replace(mean=mean, variance=variance)
+
+
 def pool_index(
     moments: Moments, size: int, kind: str, *, generator: torch.Generator | None
 ) -> Tensor:
@@ -78,12 +93,19 @@ def pool_index(
     with torch.no_grad():
         score = affine_mean(moments)
         if kind == "sample":
-            # Contiguous numbers are drawn eight times as fast as a convolution's layout.
-            noise = torch.empty_like(score.movedim(1, -1), memory_format=torch.contiguous_format)
-            noise = noise.normal_(generator=generator).movedim(-1, 1)
+            noise = standard_normal(score, generator=generator)
             score = torch.addcmul(score, affine_deviation(moments), noise)
         index: Tensor = F.max_pool2d(score, size, return_indices=True)[1]
     return index
+
+
+def standard_normal(like: Tensor, *, generator: torch.Generator | None) -> Tensor:
+    """Draw normal numbers, (batch, channels, …), in memory (batch, …, channels).
+
+    Contiguous numbers are drawn eight times as fast as a convolution's layout.
+    """
+    noise = torch.empty_like(like.movedim(1, -1), memory_format=torch.contiguous_format)
+    return noise.normal_(generator=generator).movedim(-1, 1)
 
 
 def pick(values: Tensor, index: Tensor) -> Tensor:

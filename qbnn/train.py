@@ -26,6 +26,7 @@ from qbnn.checkpoints import BEST, STATE, Tensors, load_state, save, save_state
 from qbnn.data import Dataset, Split, batches
 from qbnn.evaluate import evaluate, least_deviations, reestimate
 from qbnn.folding import evaluating
+from qbnn.kernels.memory import keep_freed_memory
 from qbnn.models import Network
 from qbnn.ranks import Ranks, current_ranks
 
@@ -87,9 +88,10 @@ def train(
     ``out``: a folder for the state, the history and the best network (with ``extra`` in its file)
     after each epoch; ``resume`` goes on from there. The epoch in which ``interrupted`` says yes
     does not count. In a group of processes each reads its slice of a batch, see
-    :mod:`qbnn.ranks`. Raises :class:`~anneal.errors.InputError` for data that do not fit and for
-    the state of another network, FloatingPointError where a loss is not finite; the files are
-    then those of the last good epoch.
+    :mod:`qbnn.ranks`. On Linux the process keeps the memory that a step frees, see
+    :mod:`qbnn.kernels.memory`. Raises :class:`~anneal.errors.InputError` for data that do not fit
+    and for the state of another network, FloatingPointError where a loss is not finite; the files
+    are then those of the last good epoch.
 
     >>> from qbnn.config import Config
     >>> from qbnn.data import load
@@ -98,6 +100,7 @@ def train(
     1
     """
     check_fit(network, dataset)
+    keep_freed_memory()
     ranks, device = current_ranks(), next(network.parameters()).device
     training, validation = dataset.train.to(device), dataset.validation.to(device)
     trained = [p for p in network.parameters() if p.requires_grad]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnn.kernels import activation, packed, pair_weights, pixels, poisson_binomial
+from qbnn.kernels import activation, packed, pair_weights, pixels, poisson_binomial, pooling
 
 
 def warm_up() -> None:
@@ -28,13 +28,15 @@ def warm_up() -> None:
     pixels.logits(pixel, stack.flat, stack.table, stack.last.fan_in, line, line, pixel[:, :1])
     packed.conv2d(image, layer, channels=3, kernel_size=1)
     packed.flatten(image, 3)
-    theta, x = np.zeros((1, 16), np.float32), np.ones((1, 16), np.float32)
+    latent = np.ones((1, 16), np.float32)
     angles, line = np.zeros((4, 1, 16), np.float32), np.zeros((2, 1, 32), np.float32)
     square, sums = np.zeros((1, 32), np.float32), np.zeros((2, 1, 16), np.float32)
-    pair_weights.real4(theta, x, angles, line, square, sums, 0, 1)
-    gradients = np.zeros((2, 1), np.float32), np.zeros((2, 1, 16), np.float32), angles.copy()
-    pair_weights.real4_backward(theta, x, angles, line, square, *gradients, 0, 1)
-    row, pair, more = x[0].copy(), line[0, 0], np.zeros((3, 16))
+    pair_weights.real4(latent, angles, line, square, sums, 0, 1)
+    gradients = np.zeros((2, 1), np.float32), latent.copy(), angles.copy()
+    pair_weights.real4_backward(latent, angles, line, square, *gradients, 0, 1)
+    pair_weights.undeformed(latent, latent.copy(), latent.copy(), 0, 1)
+    pair_weights.undeformed_backward(*[latent.copy() for _ in range(4)], 0, 1)
+    row, pair, more = latent[0].copy(), line[0, 0], np.zeros((3, 16))
     shape = row, 16, row, 16
     activation.statistics(*shape, more, 0, 1)
     activation.statistics_backward(row, 16, row, row, angles[:3, 0].copy(), row, row, 16, 0, 1)
@@ -42,6 +44,8 @@ def warm_up() -> None:
     activation.bits_backward(
         *shape, line[:, 0, :16].copy(), 0.01, True, pair, pair, row, row, more[:2], 0, 1
     )
+    pooling.pool(*shape, line[:, 0, :16].copy(), row, 0.01, (1, 1), 1, row, row, row, 0, 1)
+    pooling.pool_backward(row, row, row, 16, (1, 1), 1, row, row, 0, 1)
 
 
 if __name__ == "__main__":

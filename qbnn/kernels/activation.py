@@ -19,9 +19,8 @@ from qbnn.kernels.lanes import (
     absolute,
     constant,
     copy_sign,
+    exponential,
     load_part,
-    power_of_two,
-    round_down,
     square_root,
     store_part,
 )
@@ -30,25 +29,6 @@ LANES = 16
 BLOCK = 256  # rows that are summed in float32, before float64
 Array = NDArray[np.float32]
 Sums = NDArray[np.float64]
-
-
-@inlined
-def _exp(x: Any) -> Any:
-    """e^x to 10⁻⁷ for x ≤ 0; 0 below −87, where float32 has no normal numbers left."""
-    inside = at_least(x, constant(-87.0))
-    x = select(inside, x, constant(0.0))
-    n = round_down(x * constant(1.4426950408889634) + constant(0.5))
-    # ln 2 in two parts, the first with few enough digits that its multiples are exact.
-    f = x - n * constant(0.693359375)
-    f = f + n * constant(2.12194440e-4)
-    p = constant(1 / 5040) * f + constant(1 / 720)
-    p = p * f + constant(1 / 120)
-    p = p * f + constant(1 / 24)
-    p = p * f + constant(1 / 6)
-    p = p * f + constant(0.5)
-    p = p * f + constant(1.0)
-    p = p * f + constant(1.0)
-    return select(inside, p * power_of_two(n), constant(0.0))
 
 
 @inlined
@@ -66,7 +46,7 @@ def _tail(z: Any) -> Any:
     p = p * t + constant(0.371555657)
     p = p * t + constant(0.997168715)
     p = p * t - constant(1.83512296)
-    return t * _exp(p - constant(0.5) * z * z)
+    return t * exponential(p - constant(0.5) * z * z)
 
 
 @kernel
@@ -164,7 +144,7 @@ def bits_backward(
                     of_chi = of_chi + spin * across
                 some = above(chi, zero)
                 of_z = of_z - select(some, spin / select(some, chi, one), zero) * of_chi
-            density = constant(0.7978845608028654) * _exp(constant(-0.5) * z * z)
+            density = constant(0.7978845608028654) * exponential(constant(-0.5) * z * z)
             of_z = of_z * density * inverse
             store_part(to_mean, row * width + c, count, of_z * slope)
             half = constant(-0.5) * of_z * z * inverse

@@ -14,7 +14,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
 from anneal.kernels.compile import inlined
-from anneal.kernels.vector import Lanes, add, splat, subtract
+from anneal.kernels.vector import Lanes, add, at_least, select, splat, subtract
 
 
 def _call(builder: Any, name: str, arguments: list[Any]) -> Any:
@@ -176,3 +176,22 @@ _operator(operator.truediv, divide)
 def constant(value: float) -> Any:
     """Every float32 lane this number."""
     return splat(np.float32(value))
+
+
+@inlined
+def exponential(x: Any) -> Any:
+    """e^x to 10⁻⁷ for x ≤ 0; 0 below −87, where float32 has no normal numbers left."""
+    inside = at_least(x, constant(-87.0))
+    x = select(inside, x, constant(0.0))
+    n = round_down(x * constant(1.4426950408889634) + constant(0.5))
+    # ln 2 in two parts, the first with few enough digits that its multiples are exact.
+    f = x - n * constant(0.693359375)
+    f = f + n * constant(2.12194440e-4)
+    p = constant(1 / 5040) * f + constant(1 / 720)
+    p = p * f + constant(1 / 120)
+    p = p * f + constant(1 / 24)
+    p = p * f + constant(1 / 6)
+    p = p * f + constant(0.5)
+    p = p * f + constant(1.0)
+    p = p * f + constant(1.0)
+    return select(inside, p * power_of_two(n), constant(0.0))

@@ -1,7 +1,8 @@
 """One pass over the connections of a layer with real gates: what its moments multiply by.
 
-Arrays are float32, C-contiguous, (out, n) with n ≥ 16 the fan-in. A row is taken 16 connections
-at a time; the last of them may overlap with those before, which are then computed twice.
+Arrays are float32, C-contiguous, (out, n) with n the fan-in, ≥ 16 for gates. A row is taken 16
+connections at a time; with gates the last of them may overlap with those before, which are then
+computed twice. A weight bit is its latent number l: θ = tanh l and x = 1/cosh l.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from numpy.typing import NDArray
 
 from anneal.kernels.compile import inlined, kernel
 from anneal.kernels.vector import load, splat, store
-from qbnn.kernels.lanes import constant, round_down
+from qbnn.kernels.lanes import (
+    absolute,
+    constant,
+    copy_sign,
+    exponential,
+    load_part,
+    round_down,
+    store_part,
+)
 
 LANES = 16
 Array = NDArray[np.float32]
@@ -43,10 +52,47 @@ def _sin_cos(angle: Any) -> Any:
     return sign * r * sin, sign * cos
 
 
+@inlined
+def _weight_bit(latent: Any) -> Any:
+    """θ = tanh l and x = 1/cosh l, to 10⁻⁷."""
+    small = exponential(constant(0.0) - absolute(latent))
+    square, one = small * small, constant(1.0)
+    inverse = one / (one + square)
+    return copy_sign((one - square) * inverse, latent), (small + small) * inverse
+
+
+@kernel
+def undeformed(latent: Array, spin: Array, square: Array, start: int, stop: int) -> None:
+    """Write θ and −θ², weights of m and −m² of pairs without a gate, (out, n).
+
+    Only the outputs from ``start`` to ``stop``.
+    """
+    n = latent.shape[1]
+    flat, to_spin, to_square = latent.ravel(), spin.ravel(), square.ravel()
+    for at in range(start * n, stop * n, LANES):
+        count = min(LANES, stop * n - at)
+        theta, _ = _weight_bit(load_part(flat, at, count))
+        store_part(to_spin, at, count, theta)
+        store_part(to_square, at, count, constant(0.0) - theta * theta)
+
+
+@kernel
+def undeformed_backward(
+    spin: Array, of_spin: Array, of_square: Array, to_latent: Array, start: int, stop: int
+) -> None:
+    """Write the gradient of l, (out, n), from θ and the gradients of what the forward wrote."""
+    n = spin.shape[1]
+    flat, first, second, into = spin.ravel(), of_spin.ravel(), of_square.ravel(), to_latent.ravel()
+    for at in range(start * n, stop * n, LANES):
+        count = min(LANES, stop * n - at)
+        theta = load_part(flat, at, count)
+        found = load_part(first, at, count) - constant(2.0) * theta * load_part(second, at, count)
+        store_part(into, at, count, found * (constant(1.0) - theta * theta))
+
+
 @kernel
 def real4(
-    theta: Array,
-    x: Array,
+    latent: Array,
     angles: Array,
     line: Array,
     square: Array,
@@ -56,15 +102,15 @@ def real4(
 ) -> None:
     """Write the weights of m and −m² in the features (φ, χ) and (φ², φχ) of ``Real4`` gates.
 
-    theta, x: (out, n). angles: (4, out, n). line: (2, out, 2n), [β, γ] for m and [−2αβ, −2αγ] for
+    latent: (out, n). angles: (4, out, n). line: (2, out, 2n), [β, γ] for m and [−2αβ, −2αγ] for
     −m². square: (out, 2n), [γ² − β², −2βγ]. constants: (2, out, 16), sums of α and of α² + γ² over
     chunks. Only the outputs from ``start`` to ``stop``.
 
     The weight (θ, x) turns by the angle of YI, gives a part to α by that of YZ, mixes with the pure
     activation by that of ZY, and the activation turns by that of IY.
     """
-    out, n = theta.shape
-    flat_theta, flat_x, flat_angles = theta.ravel(), x.ravel(), angles.ravel()
+    out, n = latent.shape
+    flat_latent, flat_angles = latent.ravel(), angles.ravel()
     flat_line, flat_square, flat_constants = line.ravel(), square.ravel(), constants.ravel()
     masks = np.ones(2 * LANES, np.float32)
     masks[:LANES] = 0
@@ -78,7 +124,7 @@ def real4(
             s1, c1 = _sin_cos(load(flat_angles, out * n + at))
             s2, c2 = _sin_cos(load(flat_angles, 2 * out * n + at))
             s3, c3 = _sin_cos(load(flat_angles, 3 * out * n + at))
-            w, v = load(flat_theta, at), load(flat_x, at)
+            w, v = _weight_bit(load(flat_latent, at))
             a = s2 * c3 * (s1 * w - c1 * v)
             spin = c2 * c3 * (c1 * w + s1 * v)
             pure = c2 * s3
@@ -99,26 +145,25 @@ def real4(
 
 @kernel
 def real4_backward(
-    theta: Array,
-    x: Array,
+    latent: Array,
     angles: Array,
     line: Array,
     square: Array,
     constants: Array,
-    weight_gradient: Array,
+    latent_gradient: Array,
     angle_gradient: Array,
     start: int,
     stop: int,
 ) -> None:
-    """Write the gradients of (θ, x), (2, out, n), and of the angles, (4, out, n).
+    """Write the gradients of l, (out, n), and of the angles, (4, out, n).
 
     line, square: gradients of what the forward wrote. constants: (2, out), those of Σα and of
     −Σ(α² + γ²).
     """
-    out, n = theta.shape
-    flat_theta, flat_x, flat_angles = theta.ravel(), x.ravel(), angles.ravel()
+    out, n = latent.shape
+    flat_latent, flat_angles = latent.ravel(), angles.ravel()
     flat_line, flat_square = line.ravel(), square.ravel()
-    to_weight, to_angles = weight_gradient.ravel(), angle_gradient.ravel()
+    to_latent, to_angles = latent_gradient.ravel(), angle_gradient.ravel()
     minus_two = constant(-2.0)
     for j in range(start, stop):
         first, second = splat(constants[0, j]), splat(np.float32(-2) * constants[1, j])
@@ -129,7 +174,7 @@ def real4_backward(
             s1, c1 = _sin_cos(load(flat_angles, out * n + at))
             s2, c2 = _sin_cos(load(flat_angles, 2 * out * n + at))
             s3, c3 = _sin_cos(load(flat_angles, 3 * out * n + at))
-            w, v = load(flat_theta, at), load(flat_x, at)
+            w, v = _weight_bit(load(flat_latent, at))
             turned, across = c1 * w + s1 * v, c1 * v - s1 * w
             mixed, kept = c3 * turned, c3 * across
             spin, pure = c2 * mixed, c2 * s3
@@ -153,5 +198,5 @@ def real4_backward(
             )
             of_turned, of_across = c3 * of_turned, c3 * of_across
             store(to_angles, out * n + at, of_turned * across - of_across * turned)
-            store(to_weight, at, c1 * of_turned - s1 * of_across)
-            store(to_weight, out * n + at, s1 * of_turned + c1 * of_across)
+            of_w, of_v = c1 * of_turned - s1 * of_across, s1 * of_turned + c1 * of_across
+            store(to_latent, at, v * (v * of_w - w * of_v))

@@ -14,7 +14,7 @@ from qbnn.emulation import z_score
 from qbnn.layers import DeformedConv2d, DeformedLayer, DeformedLinear
 from qbnn.models import Network
 from qbnn.states import Bits, Moments
-from qbnn.stochastic import StochasticBatchNorm
+from qbnn.stochastic import StochasticBatchNorm, pool, pool_index, pool_moments
 
 Shape = tuple[int, ...]
 SHAPES = [(1, 1), (5, 3), (300, 16), (2, 17), (3, 33), (4, 5, 3, 2), (3, 8, 7, 7), (2, 20, 3, 1)]
@@ -96,6 +96,30 @@ def test_normalisation_is_that_of_torch(shape: Shape) -> None:
         results.append([found.scale, found.shift, norm.running_mean, norm.running_variance, *grads])
     for a, b in zip(*results, strict=True):
         assert (a - b).abs().max() < 1e-4 * (1 + b.abs().max())
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 6), (3, 17, 5, 7), (1, 32, 6, 6), (2, 5, 2, 2)])
+@pytest.mark.parametrize("kind", ["sample", "mean"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_pooling_in_one_pass_is_that_by_index(shape: Shape, kind: str, size: int) -> None:
+    if min(shape[2:]) < size:
+        pytest.skip("no window fits")
+    moments, found = make_moments(shape, 0), []
+    for quick in (True, False):
+        leaves = [part.detach().clone().requires_grad_() for part in moments[:2]]
+        state = moments._replace(mean=leaves[0], variance=leaves[1])
+        generator = torch.Generator().manual_seed(4)
+        if quick:
+            pooled = pool(state, size, kind, generator=generator)
+            assert type(pooled.mean.grad_fn).__name__ == "StochasticPoolBackward"
+        else:
+            index = pool_index(state, size, kind, generator=generator)
+            pooled = pool_moments(state, index)
+        weights = normals(tuple(pooled.mean.shape), 7)
+        total = (weights * pooled.mean).sum() + (weights.sin() * pooled.variance).sum()
+        found.append([pooled.mean, pooled.variance, *gradients(total, leaves)])
+    for quick_part, part in zip(*found, strict=True):
+        assert torch.equal(quick_part, part)
 
 
 def test_threads_do_not_change_features() -> None:
