@@ -120,9 +120,9 @@ def solve(
 
     Ctrl-C ends the search and prints the best so far. Exit code 3: no feasible solution was found.
     """
-    from qbnn.console import print_document, print_facts, say
-    from qbnn.settings import SolveSettings, load_settings, parse_pairs
-    from qbnn.solve import run_file, summary
+    from qbnn.terminal.console import print_document, print_facts, say
+    from qbnn.terminal.settings import SolveSettings, load_settings, parse_pairs
+    from qbnn.terminal.solve import run_file, summary
 
     options = {
         "solver": solver,
@@ -174,8 +174,8 @@ def generate(
 
     `qbnn list problems` shows the parameters of each.
     """
-    from qbnn.files import generate
-    from qbnn.settings import parse_pairs
+    from qbnn.terminal.files import generate
+    from qbnn.terminal.settings import parse_pairs
 
     made = generate(problem, out, seed=seed, parameters=parse_pairs(parameter), format=format)
     tell("generate", f"wrote {out}", made, json=json, quiet=quiet)
@@ -200,8 +200,8 @@ def convert(
 
     A Max-Cut or a QAP becomes its BQM where the format holds models only.
     """
-    from qbnn.files import convert
-    from qbnn.settings import parse_pairs
+    from qbnn.terminal.files import convert
+    from qbnn.terminal.settings import parse_pairs
 
     made = convert(file, out, source=source, target=target, sense=sense, read=parse_pairs(read))
     tell("convert", f"wrote {out}", made, json=json, quiet=quiet)
@@ -216,9 +216,9 @@ def describe(
     json: Json = False,
 ) -> None:
     """Show size, density, degrees and couplings of FILE, and what `auto` would take and why."""
-    from qbnn.describe import facts, shown
-    from qbnn.settings import parse_pairs
-    from qbnn.solve import load
+    from qbnn.terminal.describe import facts, shown
+    from qbnn.terminal.settings import parse_pairs
+    from qbnn.terminal.solve import load
 
     found = facts(load(file, format=format, sense=sense, **parse_pairs(read)))
     tell("describe", str(file), found, json=json, human=shown(found))
@@ -258,7 +258,7 @@ def bench(
 
     Rows that exist are kept: stop it with Ctrl-C and the same command goes on where it was.
     """
-    from qbnn.reports import run
+    from qbnn.terminal.reports import run
 
     chosen = solver or ["auto", "neal", "neal+schedule"]
     run(
@@ -292,7 +292,7 @@ def report(
 ) -> None:
     """Print tables of benchmark rows and draw pictures of them."""
     from anneal.report import report as tables_of
-    from qbnn.reports import as_text, draw, read_rows
+    from qbnn.terminal.reports import as_text, draw, read_rows
 
     rows = read_rows(records)
     text = as_text(tables_of(rows, against=against), rows, format=format, table=table)
@@ -322,8 +322,8 @@ def list_(
     json: Json = False,
 ) -> None:
     """List what has a name: solvers, problems, formats, suites; families, architectures, sets."""
-    from qbnn.console import print_document, print_table
-    from qbnn.describe import as_table, listing
+    from qbnn.terminal.console import print_document, print_table
+    from qbnn.terminal.describe import as_table, listing
 
     found = listing(what)
     if json:
@@ -341,6 +341,6 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Solve problems beside neal at equal time, train networks: tables, a page with pictures."""
-    from qbnn.demo import run
+    from qbnn.terminal.demo import run
 
     run(out, quiet=quiet)

@@ -24,9 +24,9 @@ import torch
 
 from qbnn.config import Config
 from qbnn.data import load
-from qbnn.evaluate import evaluate
 from qbnn.models import Network, count_parameters
-from qbnn.train import TrainOptions, train
+from qbnn.training.evaluate import evaluate
+from qbnn.training.train import TrainOptions, train
 
 torch.set_num_threads(1)
 digits = load("digits")
@@ -129,8 +129,8 @@ for name, settings in rows.items():
 # reach of a laptop, so take four pairs; the threshold moves in proportion.
 
 # %%
-from qbnn.circuits import neuron_qnode, read_neuron
-from qbnn.drawing import draw
+from qbnn.circuits.drawing import draw
+from qbnn.circuits.neurons import neuron_qnode, read_neuron
 from qbnn.states import Bits
 
 with torch.no_grad():
@@ -176,7 +176,7 @@ print(whole.probability(every)[:5])
 # comparison took. `qbnn certify RUN` is the same on the command line.
 
 # %%
-from qbnn.certify import certify
+from qbnn.circuits.certify import certify
 
 certificate = certify(deformed, images[:8], num_neurons=1, fan_in=4)
 for check in certificate.checks:
@@ -193,7 +193,7 @@ certificate.verdict
 # 64 weights a word. One that was trained on drawn bits loses little by that.
 
 # %%
-from qbnn.deploy import compile_network
+from qbnn.deploy.compiled import compile_network
 
 sampled = trained(architecture="64FC-SM10", mode="sample", input="real")
 packed = compile_network(sampled)

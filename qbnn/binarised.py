@@ -14,9 +14,9 @@ from qbnn.binary import bits_to_spins, sign
 from qbnn.config import SIGN
 from qbnn.data import Split
 from qbnn.emulation import firing_counts
-from qbnn.evaluate import reestimate
 from qbnn.folding import evaluating, folded
 from qbnn.models import Block, Network
+from qbnn.training.evaluate import reestimate
 
 # tanh of it is exactly 1 in float32.
 CERTAIN = 20.0

@@ -226,7 +226,7 @@ def _counting_circuit(rng: Any, num_pairs: int, fraction: float) -> tuple[list[A
     """Return operations that count random pairs, and the wires of the register."""
     import pennylane as qml
 
-    from qbnn.counter import Counter
+    from qbnn.circuits.counter import Counter
 
     size = 2 * num_pairs
     register = list(range(size, size + (num_pairs + 1).bit_length()))

@@ -312,7 +312,7 @@ def test_output_that_cannot_be_written(
     def searched(*arguments: object, **keywords: object) -> None:
         raise AssertionError("the search began")
 
-    monkeypatch.setattr("qbnn.solve.solve", searched)
+    monkeypatch.setattr("qbnn.terminal.solve.solve", searched)
     monkeypatch.setattr("anneal.bench.timed_peer", searched)
     before = sorted(tmp_path.iterdir())
     inside = triangle / "inside"
@@ -336,7 +336,7 @@ def test_failures_have_one_line_and_a_traceback_on_demand(
     def fail(*arguments: object, **keywords: object) -> None:
         raise ZeroDivisionError("by\nzero")
 
-    monkeypatch.setattr("qbnn.solve.solve", fail)
+    monkeypatch.setattr("qbnn.terminal.solve.solve", fail)
     message = qbnn("solve", triangle, code=1).stderr
     assert message.startswith("error: ZeroDivisionError: by zero") and message.count("\n") == 1
     assert "Traceback" in qbnn("--debug", "solve", triangle, code=1).stderr
@@ -380,7 +380,7 @@ def test_interrupt_before_the_search(triangle: Path, monkeypatch: pytest.MonkeyP
     def interrupted(*arguments: object, **keywords: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("qbnn.solve.load", interrupted)
+    monkeypatch.setattr("qbnn.terminal.solve.load", interrupted)
     result = qbnn("solve", triangle, code=130)
     assert (result.stdout, result.stderr) == ("", "interrupted\n")
 

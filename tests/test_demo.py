@@ -9,8 +9,8 @@ import pytest
 
 from anneal.records import RecordFile
 from anneal.suites import generated_instance
-from qbnn import demo, pages
-from qbnn.demo_networks import NETWORKS, NetworkSection
+from qbnn.terminal import demo, pages
+from qbnn.terminal.demo_networks import NETWORKS, NetworkSection
 
 PLANTED = generated_instance("planted", seed=1, length=4)
 ASSIGNMENT = generated_instance("assignment", seed=1, num_facilities=3)

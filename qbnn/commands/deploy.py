@@ -48,8 +48,8 @@ def compile(
 
     Nothing is written where what was compiled disagrees with torch.
     """
-    from qbnn.compilation import CompileOptions, compile_run, shown
-    from qbnn.console import print_document, print_facts
+    from qbnn.deploy.compilation import CompileOptions, compile_run, shown
+    from qbnn.terminal.console import print_document, print_facts
 
     options = CompileOptions(
         kind=kind,

@@ -47,8 +47,8 @@ def certify(
     Neurons and inputs are drawn by lot, activations are those of a test image.
     Exit code 1: a circuit and its emulation disagree.
     """
-    from qbnn.circuit_runs import certify_run
-    from qbnn.console import print_document, print_facts, print_table, say
+    from qbnn.circuits.runs import certify_run
+    from qbnn.terminal.console import print_document, print_facts, print_table, say
 
     found = certify_run(
         run,
@@ -117,9 +117,9 @@ def circuit(
     quiet: Quiet = False,
 ) -> None:
     """Draw the circuit of a neuron of RUN, or of a random one, and count its gates."""
-    from qbnn.circuit_runs import circuit_summary, drawing_width, show_circuit
-    from qbnn.console import print_document, print_facts
-    from qbnn.selection import choose_neurons
+    from qbnn.circuits.runs import circuit_summary, drawing_width, show_circuit
+    from qbnn.circuits.selection import choose_neurons
+    from qbnn.terminal.console import print_document, print_facts
 
     chosen = choose_neurons(
         run,
@@ -175,8 +175,8 @@ def resources(
     Gates are CNOTs and rotations of one qubit. Under `fresh` every neuron of every position is a
     circuit of its own; else a position's neurons are one. Shots are 1/(4 precision²) of each.
     """
-    from qbnn.circuit_runs import describe_resources, resources_summary
-    from qbnn.console import print_document, print_facts, print_table
+    from qbnn.circuits.runs import describe_resources, resources_summary
+    from qbnn.terminal.console import print_document, print_facts, print_table
 
     network = {"architecture": architecture, "in_shape": in_shape, "family": family}
     given = {name: value for name, value in network.items() if value is not None}

@@ -13,7 +13,7 @@ from qbnn.commands.train import DataDir, Device, Limit
 
 if TYPE_CHECKING:
     from anneal.records import Record
-    from qbnn.paper import Cell, Data, Outcome
+    from qbnn.paper.grid import Cell, Data, Outcome
 
 RESULTS = Path("docs/results/deformed")
 SPEED = Path("docs/results/networks")
@@ -74,9 +74,9 @@ def deformed_table(
     A training that has a row is not run again: Ctrl-C keeps what is done, and the same command
     goes on where it was.
     """
-    from qbnn.console import make_folder, print_document
-    from qbnn.paper import Data
-    from qbnn.paper_report import documents, read_rows, write_report
+    from qbnn.paper.grid import Data
+    from qbnn.paper.report import documents, read_rows, write_report
+    from qbnn.terminal.console import make_folder, print_document
 
     chosen: dict[str, Any] = {"datasets": datasets, "architectures": architectures}
     chosen |= {"families": families, "seeds": seeds, "epochs": epochs}
@@ -117,9 +117,9 @@ def speed(
     from anneal.files import write_text
     from anneal.records import RecordFile
     from anneal.tables import to_markdown
-    from qbnn.console import make_folder, say
-    from qbnn.step_rates import NETWORKS as KNOWN
-    from qbnn.step_rates import rates, tables
+    from qbnn.paper.step_rates import NETWORKS as KNOWN
+    from qbnn.paper.step_rates import rates, tables
+    from qbnn.terminal.console import make_folder, say
 
     names = [word.strip() for word in networks.split(",")]
     if unknown := [name for name in names if name not in KNOWN]:
@@ -148,8 +148,8 @@ def _counts(option: str, text: str) -> list[int]:
 def _cells(chosen: dict[str, Any], *, sweep: bool) -> list[Cell]:
     """Return the trainings that options mean."""
     from anneal.errors import InputError
-    from qbnn.paper import sweep_cells, table_cells
-    from qbnn.reports import parse_seeds
+    from qbnn.paper.grid import sweep_cells, table_cells
+    from qbnn.terminal.reports import parse_seeds
 
     given: dict[str, Any] = {
         key: [word.strip() for word in chosen[name].split(",")]
@@ -182,9 +182,9 @@ def _run(
 ) -> Outcome:
     """Run the cells with a line on stderr for each, and say what is left."""
     from anneal.records import RecordFile
-    from qbnn.console import say
-    from qbnn.paper import run_cells
-    from qbnn.paper_report import ROW_FILE
+    from qbnn.paper.grid import run_cells
+    from qbnn.paper.report import ROW_FILE
+    from qbnn.terminal.console import say
 
     def tell(done: int, total: int, row: Record) -> None:
         if not quiet:
@@ -214,9 +214,9 @@ def _line(row: Record) -> str:
 def _list(cells: list[Cell], data: Data, out: Path, *, json: bool) -> None:
     """Print the cells, and whether each is done."""
     from anneal.records import RecordFile
-    from qbnn.console import print_document
-    from qbnn.paper import read_dataset
-    from qbnn.paper_report import ROW_FILE
+    from qbnn.paper.grid import read_dataset
+    from qbnn.paper.report import ROW_FILE
+    from qbnn.terminal.console import print_document
 
     done = RecordFile(out / ROW_FILE).done()
     states = {cell: cell.task(read_dataset(cell.dataset, data)).id in done for cell in cells}

@@ -32,7 +32,7 @@ class Command(TyperCommand):
         except (typer.Exit, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:
-            from qbnn.console import exit_code
+            from qbnn.terminal.console import exit_code
 
             raise typer.Exit(exit_code(error, debug=ctx.find_root().params["debug"])) from None
 
@@ -59,7 +59,7 @@ def tell(
     human: dict[str, Any] | None = None,
 ) -> None:
     """Print what a command did: as one JSON document, or for people (``human`` if given)."""
-    from qbnn.console import print_document, print_facts
+    from qbnn.terminal.console import print_document, print_facts
 
     if json:
         print_document(command, facts)

@@ -155,10 +155,10 @@ def train(
     Ctrl-C keeps the best so far, and --resume goes on, bit for bit.
     Under torchrun several processes train one network.
     """
-    from qbnn.console import print_document, print_facts, say
-    from qbnn.run_settings import TrainSettings
-    from qbnn.runs import run_training, training_summary
-    from qbnn.settings import load_settings
+    from qbnn.terminal.console import print_document, print_facts, say
+    from qbnn.terminal.settings import load_settings
+    from qbnn.training.runs import run_training, training_summary
+    from qbnn.training.settings import TrainSettings
 
     network = {
         "architecture": architecture,
@@ -272,8 +272,8 @@ def eval_(
     quiet: Quiet = False,
 ) -> None:
     """Evaluate the network of RUN: accuracy with its interval, cross entropy, calibration."""
-    from qbnn.console import print_document, print_facts
-    from qbnn.runs import evaluation_summary, run_evaluation
+    from qbnn.terminal.console import print_document, print_facts
+    from qbnn.training.runs import evaluation_summary, run_evaluation
 
     found = run_evaluation(
         run,

@@ -10,7 +10,7 @@ import numpy as np
 import pennylane as qml
 from numpy.typing import NDArray
 
-from qbnn.counter import Counter
+from qbnn.circuits.counter import Counter
 
 LABELS = [3, "w", 0, "top", 7, "h", 1, "x", 12, "low", 5, "z", 9, "y"]
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import qbnn.circuits
+import qbnn.circuits.neurons
 from anneal.errors import InputError
 from anneal.tables import to_markdown
-from qbnn.certify import certify
+from qbnn.circuits.certify import certify
 from qbnn.config import Config
 from qbnn.deformation import FAMILIES, Real4, Rotations
 from qbnn.device import EmulatorDevice
@@ -142,8 +142,8 @@ def test_a_gradient_that_is_no_number_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_offset_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, right = network_of("none"), qbnn.circuits.offset
-    monkeypatch.setattr(qbnn.circuits, "offset", lambda neuron: right(neuron) + 1)
+    network, right = network_of("none"), qbnn.circuits.neurons.offset
+    monkeypatch.setattr(qbnn.circuits.neurons, "offset", lambda neuron: right(neuron) + 1)
     found = certify(network, IMAGES, num_neurons=1, fan_in=3)
     assert not any(check.agrees for check in found.checks)
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from anneal import files
 from anneal.errors import InputError
 from anneal.files import write_bytes
-from qbnn import checkpoints
 from qbnn.config import Config
 from qbnn.models import Network
+from qbnn.training import checkpoints
 
 CONFIG = Config(architecture="2C3-MP2-SM3", in_shape=(1, 4, 4), family="real4", seed=5)
 

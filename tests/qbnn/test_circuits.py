@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from anneal.errors import InputError
-from qbnn.circuits import (
+from qbnn.circuits.neurons import (
     COUNTERS,
     Layout,
     network_qnode,

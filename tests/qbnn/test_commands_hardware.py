@@ -12,13 +12,13 @@ from typer.testing import CliRunner, Result
 
 import cli
 from anneal.errors import InputError
-from qbnn.checkpoints import load, save
-from qbnn.circuit_runs import parse_shape
+from qbnn.circuits.runs import parse_shape
+from qbnn.circuits.selection import activations_of
 from qbnn.config import Config
 from qbnn.data import load as load_data
 from qbnn.deformation import Real4, Rotations
 from qbnn.models import Network
-from qbnn.selection import activations_of
+from qbnn.training.checkpoints import load, save
 
 
 def qbnn(*arguments: object, code: int = 0) -> Result:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 import cli
 from anneal.files import write_text
 from anneal.records import RecordFile
-from qbnn import checkpoints
+from qbnn.training import checkpoints
 
 FILES = {
     "best.safetensors", "config.toml", "confusion-matrix.png", "environment.json", "filters.png",
@@ -264,7 +264,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
 
 SETS = """
 import numpy as np
-from qbnn.imagesets import Arrays
+from qbnn.data.imagesets import Arrays
 
 def make(value, label):
     def load(*, data_dir=None, download=False, progress=None):

@@ -14,16 +14,16 @@ import typer
 from typer.testing import CliRunner
 
 from anneal.errors import InputError
-from qbnn import compilation
-from qbnn.checkpoints import save
 from qbnn.commands import deploy
-from qbnn.compilation import CompileOptions, compile_run
 from qbnn.config import make_config
 from qbnn.data import load
+from qbnn.deploy import compilation
+from qbnn.deploy.compilation import CompileOptions, compile_run
+from qbnn.deploy.packing import PackedEnsemble, load_packed
+from qbnn.deploy.xnor_table import load_table
 from qbnn.models import Network
-from qbnn.packing import PackedEnsemble, load_packed
-from qbnn.train import TrainOptions, train
-from qbnn.xnor_table import load_table
+from qbnn.training.checkpoints import save
+from qbnn.training.train import TrainOptions, train
 
 DIGITS = load("digits", limit=400)
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from pennylane.ops import MidMeasure
 
 from anneal.errors import InputError
-from qbnn import protocols
-from qbnn.circuits import apply_gates, count, neuron_layout, prepare
-from qbnn.costs import (
+from qbnn.circuits import protocols
+from qbnn.circuits.neurons import apply_gates, count, neuron_layout, prepare
+from qbnn.circuits.protocols import layer_circuit, reset
+from qbnn.deformation import FAMILIES
+from qbnn.hardware.costs import (
     ALLOWED,
     COUNTERS,
     PAIR_GATES,
@@ -26,9 +28,7 @@ from qbnn.costs import (
     sequence_cost,
     shots_for,
 )
-from qbnn.deformation import FAMILIES
 from qbnn.neuron import Neuron
-from qbnn.protocols import layer_circuit, reset
 from qbnn.states import Bits
 from tests.qbnn.neurons import random_bits, random_neuron
 

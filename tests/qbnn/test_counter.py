@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anneal.errors import InputError
-from qbnn.counter import Counter, count_by_rounds, gray
+from qbnn.circuits.counter import Counter, count_by_rounds, gray
 from qbnn.emulation import register_law
 from tests.qbnn import dense
 

@@ -51,7 +51,7 @@ def test_load_refuses(arguments, message: str) -> None:
 
 STRIPES = """
 import numpy as np
-from qbnn.imagesets import Arrays
+from qbnn.data.imagesets import Arrays
 
 
 def stripes(*, data_dir, download, progress):

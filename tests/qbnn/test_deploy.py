@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from anneal.errors import InputError
 from qbnn.binarised import Binarised, binarised
-from qbnn.deploy import choose_kind, compile_network, make_twin, pack_twin
+from qbnn.deploy.compiled import choose_kind, compile_network, make_twin, pack_twin
+from qbnn.deploy.packing import PackedEnsemble, PackedNetwork
+from qbnn.deploy.xnor_table import TableNetwork
 from qbnn.models import Network
-from qbnn.packing import PackedEnsemble, PackedNetwork
-from qbnn.xnor_table import TableNetwork
 from tests.qbnn.compiled import (
     architectures,
     dense_layers,

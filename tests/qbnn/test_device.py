@@ -18,11 +18,11 @@ from pennylane.devices.capabilities import DeviceCapabilities
 from pennylane.exceptions import DeviceError, QuantumFunctionError
 
 import qbnn.device
-from qbnn.circuits import neuron_qnode
-from qbnn.counter import Counter
+from qbnn.circuits.counter import Counter
+from qbnn.circuits.neurons import neuron_qnode
+from qbnn.circuits.protocols import layer_qnode, marginals
 from qbnn.device import EmulatorDevice
 from qbnn.neuron import Neuron
-from qbnn.protocols import layer_qnode, marginals
 from qbnn.states import Bits
 from qbnn.testing import assert_law, check_device
 from tests.qbnn.counting import Circuit, circuits, measurements

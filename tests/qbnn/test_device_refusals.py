@@ -10,7 +10,7 @@ import pytest
 from pennylane.devices import ExecutionConfig
 from pennylane.exceptions import DeviceError, WireError
 
-from qbnn.counter import Counter
+from qbnn.circuits.counter import Counter
 from qbnn.device import EmulatorDevice
 
 COUNT = Counter([("w", "h"), ("v", "g")], ["top", "low"])

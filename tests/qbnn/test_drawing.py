@@ -12,9 +12,9 @@ import torch
 from scipy.linalg import expm
 
 from anneal.errors import InputError
-from qbnn.circuits import COUNTERS
+from qbnn.circuits.drawing import draw, draw_figure, to_qasm
+from qbnn.circuits.neurons import COUNTERS
 from qbnn.deformation import FAMILIES
-from qbnn.drawing import draw, draw_figure, to_qasm
 from tests.qbnn import dense
 from tests.qbnn.neurons import random_bits, random_neuron
 

@@ -17,10 +17,10 @@ from anneal.errors import InputError
 from anneal.measure import success_probability
 from qbnn.binarised import as_bits, binarised, with_certain_weights
 from qbnn.data import Split
-from qbnn.evaluate import Evaluation, evaluate, least_deviations, reestimate
-from qbnn.pictures import confusion_matrix as draw_confusion
-from qbnn.pictures import filters, reliability_diagram, training_curve
-from qbnn.train import TrainOptions, train
+from qbnn.training.evaluate import Evaluation, evaluate, least_deviations, reestimate
+from qbnn.training.pictures import confusion_matrix as draw_confusion
+from qbnn.training.pictures import filters, reliability_diagram, training_curve
+from qbnn.training.train import TrainOptions, train
 from tests.qbnn.test_models import shuffle_norms
 from tests.qbnn.training import bars, small
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from anneal.errors import InputError
-from qbnn.circuits import apply_gates, count, neuron_layout, offset, prepare
+from qbnn.circuits.neurons import apply_gates, count, neuron_layout, offset, prepare
+from qbnn.circuits.protocols import layer_qnode, marginals
 from qbnn.config import Config
 from qbnn.deformation import FAMILIES
-from qbnn.hardware import Hardware, misread_register, on_hardware
+from qbnn.hardware.shots import Hardware, misread_register, on_hardware
 from qbnn.models import Network
 from qbnn.neuron import Neuron
-from qbnn.protocols import layer_qnode, marginals
 from qbnn.states import Bits
 
 UNSCALED = [name for name in FAMILIES if name != "scaled"]

@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from anneal.errors import InputError
-from qbnn import imagesets, imagesources
-from qbnn.data import Dataset, Split, load
-from qbnn.imagesets import read_idx, stratified
+from qbnn.data import Dataset, Split, imagesets, imagesources, load
+from qbnn.data.imagesets import read_idx, stratified
 
 RNG = np.random.default_rng(3)
 TRAIN = RNG.integers(0, 256, (36, 28, 28), np.uint8), np.arange(36, dtype=np.uint8) % 10

@@ -15,9 +15,9 @@ from scipy.special import log_ndtr
 
 from anneal.errors import InputError
 from qbnn.config import make_config
+from qbnn.deploy.onnx_export import export_onnx, onnx_model, replaced
+from qbnn.deploy.onnx_graph import Graph, log_tails
 from qbnn.models import Network
-from qbnn.onnx_export import export_onnx, onnx_model, replaced
-from qbnn.onnx_graph import Graph, log_tails
 
 STANDARD = """
     Abs Add AveragePool Concat Conv Div Erf Exp Flatten Gather Gemm Greater Log Max MaxPool Mul

@@ -13,10 +13,10 @@ import pytest
 from safetensors.numpy import save
 
 from anneal.errors import InputError
-from qbnn.compiled_files import read_compiled, write_compiled
-from qbnn.deploy import compile_network
-from qbnn.packing import PackedNetwork, load_packed
-from qbnn.xnor_table import load_table
+from qbnn.deploy.compiled import compile_network
+from qbnn.deploy.files import read_compiled, write_compiled
+from qbnn.deploy.packing import PackedNetwork, load_packed
+from qbnn.deploy.xnor_table import load_table
 from tests.qbnn.compiled import make_images, make_network, make_split
 
 CONV = "5C3-MP2-9C2S2P0-70FC-SM10"
@@ -50,7 +50,7 @@ def test_a_packed_network_runs_without_torch(tmp_path: Path) -> None:
     packed.save(tmp_path / "net")
     np.save(tmp_path / "images.npy", images)
     code = (
-        "import sys, numpy as np; from qbnn.packing import load_packed;"
+        "import sys, numpy as np; from qbnn.deploy.packing import load_packed;"
         "print(load_packed('net').logits(np.load('images.npy')).tolist());"
         "assert not {'torch', 'pennylane'} & sys.modules.keys()"
     )

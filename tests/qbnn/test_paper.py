@@ -20,14 +20,14 @@ from typer.testing import CliRunner
 from anneal.errors import InputError
 from anneal.measure import Estimate
 from anneal.records import Record, RecordFile, Task
-from qbnn import paper
 from qbnn.commands import paper as commands
 from qbnn.models import Network, count_parameters
-from qbnn.paper import Cell, Data, run_cells, sweep_cells, table_cells
-from qbnn.paper_networks import ARCHITECTURES, ROWS, make_network, row_config
-from qbnn.paper_plots import accuracy_against_parameters, learning_curves
-from qbnn.paper_report import page
-from qbnn.paper_tables import comparisons, finding, results, sweep, t_interval, verdict
+from qbnn.paper import grid
+from qbnn.paper.grid import Cell, Data, run_cells, sweep_cells, table_cells
+from qbnn.paper.networks import ARCHITECTURES, ROWS, make_network, row_config
+from qbnn.paper.plots import accuracy_against_parameters, learning_curves
+from qbnn.paper.report import page
+from qbnn.paper.tables import comparisons, finding, results, sweep, t_interval, verdict
 
 TINY = Data(limit=60)
 
@@ -167,7 +167,7 @@ def test_a_loss_that_is_not_finite_is_told_and_tried_again(
 
     records, cells = RecordFile(tmp_path / "rows.jsonl"), tiny_cells(seeds=[1])
     with monkeypatch.context() as patch:
-        patch.setattr(paper, "train", fail)
+        patch.setattr(grid, "train", fail)
         run_cells(cells, records, TINY)
     [made] = comparisons(records.read())
     assert made.failed == {"none": 1, "real4": 1} and not made.found
@@ -176,7 +176,7 @@ def test_a_loss_that_is_not_finite_is_told_and_tried_again(
 
 
 def test_a_sweep_sees_no_image_for_testing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paper, "evaluate", None)
+    monkeypatch.setattr(grid, "evaluate", None)
     cells = sweep_cells(datasets=["digits"], architectures=["A"], rows=["none"], epochs=1)
     assert not {cell.seed for cell in cells} & {cell.seed for cell in table_cells()}
     rows = run_cells(cells, RecordFile(tmp_path / "rows.jsonl"), TINY).rows

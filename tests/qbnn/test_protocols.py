@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from anneal.errors import InputError
+from qbnn.circuits.protocols import PROTOCOLS, layer_layouts, layer_qnode, marginals
 from qbnn.deformation import FAMILIES
 from qbnn.neuron import Neuron
-from qbnn.protocols import PROTOCOLS, layer_layouts, layer_qnode, marginals
 from qbnn.states import Bits
 from tests.qbnn import dense
 from tests.qbnn.neurons import random_bits, random_neuron

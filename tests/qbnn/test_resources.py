@@ -10,9 +10,9 @@ import torch
 from anneal.errors import InputError
 from anneal.tables import to_csv
 from qbnn.config import Config
-from qbnn.costs import ALLOWED, COUNTERS, neuron_cost, sequence_cost
+from qbnn.hardware.costs import ALLOWED, COUNTERS, neuron_cost, sequence_cost
+from qbnn.hardware.resources import every_way, network_cost, register_bits
 from qbnn.models import Network
-from qbnn.resources import every_way, network_cost, register_bits
 
 CONFIG = Config(architecture="3C3S2-MP2-5FC-SM2", in_shape=(2, 9, 8), family="real4")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from anneal.errors import InputError
-from qbnn.protocols import layer_qnode, marginals
-from qbnn.sequential import check_reach, densities, instruments, read
+from qbnn.circuits.protocols import layer_qnode, marginals
+from qbnn.hardware.sequential import check_reach, densities, instruments, read
 from qbnn.states import Bits
 from tests.qbnn.neurons import random_bits, random_neuron
 

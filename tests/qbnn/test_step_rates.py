@@ -15,7 +15,7 @@ from qbnn.commands import paper
 from qbnn.config import make_config
 from qbnn.kernels import poisson_binomial
 from qbnn.models import Network
-from qbnn.step_rates import NETWORKS, plain_network, rates, tables, transformed_tail
+from qbnn.paper.step_rates import NETWORKS, plain_network, rates, tables, transformed_tail
 
 app = typer.Typer()
 paper.register(app)

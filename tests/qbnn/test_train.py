@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from anneal.errors import InputError
-from qbnn import checkpoints
 from qbnn.data import batches, load
-from qbnn.evaluate import evaluate
 from qbnn.models import Network
-from qbnn.ranks import Ranks
-from qbnn.train import (
+from qbnn.training import checkpoints
+from qbnn.training.evaluate import evaluate
+from qbnn.training.ranks import Ranks
+from qbnn.training.train import (
     TrainOptions,
     best_row,
     count_plateaus,
@@ -135,7 +135,7 @@ def test_digits(family: str, least: float) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from qbnn.train import train
+from qbnn.training.train import train
 from tests.qbnn.test_train import OPTIONS
 from tests.qbnn.training import bars, small
 calls = 0
@@ -266,9 +266,9 @@ TWO = """
 import sys
 from pathlib import Path
 import torch
-from qbnn import checkpoints
-from qbnn.ranks import joined
-from qbnn.train import TrainOptions, train
+from qbnn.training import checkpoints
+from qbnn.training.ranks import joined
+from qbnn.training.train import TrainOptions, train
 from tests.qbnn.training import bars, small
 options = TrainOptions(epochs=1, batch_size=1000, learning_rate=0.1)
 with joined("cpu") as ranks:

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from anneal.errors import InputError
-from qbnn.deploy import compile_network
+from qbnn.deploy.compiled import compile_network
+from qbnn.deploy.packing import PackedNetwork
+from qbnn.deploy.table_export import agreement_table, table_of, xnor_entries
+from qbnn.deploy.xnor_table import load_table
 from qbnn.layers import DeformedConv2d, DeformedLinear
-from qbnn.packing import PackedNetwork
 from qbnn.states import Bits
-from qbnn.table_export import agreement_table, table_of, xnor_entries
-from qbnn.xnor_table import load_table
 from tests.qbnn.compiled import dense_layers, make_images, make_network
 
 FAMILIES = ["none", "h-local", "w-local", "local", "entangling", "real4", "su4"]

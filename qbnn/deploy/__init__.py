@@ -1,0 +1,1 @@
+"""Networks compiled into what runs without torch."""

@@ -1,0 +1,1 @@
+"""What networks cost and reach on a device with shots and noise."""

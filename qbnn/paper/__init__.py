@@ -1,0 +1,1 @@
+"""Experiments: deformed networks beside their controls, and how fast they are."""
