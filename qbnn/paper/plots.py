@@ -118,11 +118,11 @@ def _panels(made: Sequence[Comparison]) -> tuple[Figure, list[Axes]]:
 
 
 def _focus(axes: Axes, values: Sequence[float]) -> None:
-    """Show the upper part: what lies three times as far below the best as the median is cut off."""
+    """Show the upper part: what lies far below the median, like gates not trained, is cut off."""
     ordered = sorted(values)
     best, middle = ordered[-1], ordered[len(ordered) // 2]
-    reach = max(3 * (best - middle), 1.0)
-    lowest = min(value for value in ordered if value >= best - reach)
+    reach = max(2 * (best - middle), 4.0)
+    lowest = min(value for value in ordered if value >= middle - reach)
     room = 0.06 * max(best - lowest, 0.2)
     axes.set_ylim(lowest - room, best + room)
 
