@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from qbnn.emulation import VARIANCE_FLOOR, scale_size
 from qbnn.kernels import activation, pair_weights, pooling
-from qbnn.kernels.threads import over_rows
+from anneal.kernels.threads import over_rows
 from qbnn.states import Bits, Features, Moments
 
 MICROSECONDS = 0.01  # about what a kernel takes for an element, in microseconds

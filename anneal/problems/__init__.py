@@ -19,6 +19,7 @@ PROBLEMS = {
     "maxcut": "anneal.problems.maxcut:MaxCut",
     "planted": "anneal.problems.planted:TilePlanted",
     "qubo": "anneal.problems.qubo:Qubo",
+    "rounding": "anneal.problems.rounding:Rounding",
     "sk": "anneal.problems.spin_glass:SherringtonKirkpatrick",
 }
 

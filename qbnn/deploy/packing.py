@@ -28,7 +28,7 @@ from qbnn.deploy.packed_layers import Array, PackedLayer, Shape
 from qbnn.kernels import packed, pixels
 from qbnn.kernels.packed import MICROSECONDS
 from qbnn.kernels.popcount import LANES
-from qbnn.kernels.threads import over_rows
+from anneal.kernels.threads import over_rows
 
 KIND = "packed"
 _PLAIN = ("stage", "shape", "border")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from anneal.kernels.compile import inlined, kernel
 from anneal.kernels.vector import above, at_least, select
-from qbnn.kernels.lanes import (
+from anneal.kernels.lanes import (
     absolute,
     constant,
     copy_sign,

@@ -19,7 +19,7 @@ from anneal.errors import InputError
 from qbnn.kernels import popcount
 from qbnn.kernels.arguments import per_row
 from qbnn.kernels.popcount import LANES, WORD
-from qbnn.kernels.threads import over_rows
+from anneal.kernels.threads import over_rows
 
 MICROSECONDS = 5e-4  # for a row of lanes and a word
 

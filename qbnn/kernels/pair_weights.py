@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from anneal.kernels.compile import inlined, kernel
 from anneal.kernels.vector import load, splat, store
-from qbnn.kernels.lanes import (
+from anneal.kernels.lanes import (
     absolute,
     constant,
     copy_sign,

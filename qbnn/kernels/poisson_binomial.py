@@ -25,8 +25,8 @@ from anneal.errors import InputError
 from anneal.kernels import vector
 from anneal.kernels.compile import kernel
 from qbnn.kernels.arguments import per_row
-from qbnn.kernels.lanes import multiply, multiply_add
-from qbnn.kernels.threads import over_rows
+from anneal.kernels.lanes import multiply, multiply_add
+from anneal.kernels.threads import over_rows
 
 TRIM = 1e-17
 STEP = 8  # bits that join at once

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from anneal.kernels.compile import kernel
 from anneal.kernels.vector import above, at_least, select
-from qbnn.kernels.lanes import absolute, constant, load_part, square_root, store_part
+from anneal.kernels.lanes import absolute, constant, load_part, square_root, store_part
 
 LANES = 16
 Array = NDArray[np.float32]

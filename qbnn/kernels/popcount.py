@@ -12,7 +12,7 @@ import numpy as np
 
 from anneal.kernels import vector
 from anneal.kernels.compile import kernel
-from qbnn.kernels.lanes import disagreements
+from anneal.kernels.lanes import disagreements
 
 WORD = 64
 LANES = 8  # neurons of a row of lanes
