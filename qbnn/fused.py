@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from anneal.kernels.threads import over_rows
 from qbnn.emulation import VARIANCE_FLOOR, scale_size
 from qbnn.kernels import activation, pair_weights, pooling
-from anneal.kernels.threads import over_rows
 from qbnn.states import Bits, Features, Moments
 
 MICROSECONDS = 0.01  # about what a kernel takes for an element, in microseconds

@@ -22,13 +22,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from anneal.errors import InputError
 from anneal.files import Pathlike
+from anneal.kernels.threads import over_rows
 from qbnn.config import Stage
 from qbnn.deploy.files import read_compiled, write_compiled
 from qbnn.deploy.packed_layers import Array, PackedLayer, Shape
 from qbnn.kernels import packed, pixels
 from qbnn.kernels.packed import MICROSECONDS
 from qbnn.kernels.popcount import LANES
-from anneal.kernels.threads import over_rows
 
 KIND = "packed"
 _PLAIN = ("stage", "shape", "border")

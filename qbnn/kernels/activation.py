@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anneal.kernels.compile import inlined, kernel
-from anneal.kernels.vector import above, at_least, select
 from anneal.kernels.lanes import (
     absolute,
     constant,
@@ -24,6 +23,7 @@ from anneal.kernels.lanes import (
     square_root,
     store_part,
 )
+from anneal.kernels.vector import above, at_least, select
 
 LANES = 16
 BLOCK = 256  # rows that are summed in float32, before float64

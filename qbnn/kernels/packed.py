@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anneal.errors import InputError
+from anneal.kernels.threads import over_rows
 from qbnn.kernels import popcount
 from qbnn.kernels.arguments import per_row
 from qbnn.kernels.popcount import LANES, WORD
-from anneal.kernels.threads import over_rows
 
 MICROSECONDS = 5e-4  # for a row of lanes and a word
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anneal.kernels.compile import inlined, kernel
-from anneal.kernels.vector import load, splat, store
 from anneal.kernels.lanes import (
     absolute,
     constant,
@@ -23,6 +22,7 @@ from anneal.kernels.lanes import (
     round_down,
     store_part,
 )
+from anneal.kernels.vector import load, splat, store
 
 LANES = 16
 Array = NDArray[np.float32]

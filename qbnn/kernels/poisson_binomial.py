@@ -24,9 +24,9 @@ from numpy.typing import ArrayLike, NDArray
 from anneal.errors import InputError
 from anneal.kernels import vector
 from anneal.kernels.compile import kernel
-from qbnn.kernels.arguments import per_row
 from anneal.kernels.lanes import multiply, multiply_add
 from anneal.kernels.threads import over_rows
+from qbnn.kernels.arguments import per_row
 
 TRIM = 1e-17
 STEP = 8  # bits that join at once

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anneal.kernels.compile import kernel
-from anneal.kernels.vector import above, at_least, select
 from anneal.kernels.lanes import absolute, constant, load_part, square_root, store_part
+from anneal.kernels.vector import above, at_least, select
 
 LANES = 16
 Array = NDArray[np.float32]

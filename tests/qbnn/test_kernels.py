@@ -17,10 +17,10 @@ from scipy import stats
 
 from anneal.errors import InputError
 from anneal.kernels import compile as compiling
+from anneal.kernels.threads import over_rows
 from qbnn.kernels import packed, poisson_binomial
 from qbnn.kernels.packed import Layer, Stack, pack, unpack
 from qbnn.kernels.poisson_binomial import pmf, tail, tail_gradient
-from anneal.kernels.threads import over_rows
 
 Array = NDArray[Any]
 PROBABILITIES = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1, allow_nan=False))
