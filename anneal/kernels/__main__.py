@@ -18,7 +18,7 @@ SIZES = 120  # above the number of spins from which dense problems leave the lan
 
 
 def warm_up() -> None:
-    """Run every solver of ours on a small problem of each number type and layout, and every rounder."""
+    """Run every solver of ours on small problems of each number type and layout, and rounders."""
     ours = [name for name, target in SOLVERS.items() if target.startswith("anneal.")]
     for scale in (1.0, 100.0, 1e5, np.pi, np.array([np.pi, 1e12])):
         for density in (0.04, 1.0):
