@@ -1,0 +1,150 @@
+"""What rounding a layer should minimise, from moments of its inputs.
+
+The rounded layer reads x, inputs as the rounded layers before it leave them; the network that is
+kept up with reads f. Ŵ and a bias are to minimise E‖Ŵx + b̂ − Wf − b‖². The best bias for any Ŵ is
+b̂ = b + W E[f] − Ŵ E[x]; what is left is quadratic in Ŵ with H = Cov(x), its minimum over real
+weights at T = W Cov(f, x) H⁻¹ (for f = x it is W itself).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anneal.errors import InputError
+from anneal.rounding.grids import Grid
+from anneal.rounding.rows import Rows
+
+Floats = NDArray[np.float64]
+RIDGE = 0.01  # share of the mean diagonal
+RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1)
+
+
+@dataclass(frozen=True, eq=False)
+class InputMoments:
+    """Means over all places where a layer reads its input, for each group of channels.
+
+    second: E[xxᵀ], cross: E[xfᵀ], (groups, n, n); mean: E[x], float_mean: E[f], (groups, n). count:
+    how many places. Without a float network beside it f is x.
+    """
+
+    second: Floats
+    mean: Floats
+    cross: Floats
+    float_mean: Floats
+    count: int
+
+    @classmethod
+    def of(cls, inputs: Floats, floats: Floats | None = None) -> InputMoments:
+        """Return the moments of inputs, (groups, places, n)."""
+        reference = inputs if floats is None else floats
+        places = inputs.shape[1]
+        turned = inputs.transpose(0, 2, 1)
+        return cls(
+            turned @ inputs / places,
+            inputs.mean(1),
+            turned @ reference / places,
+            reference.mean(1),
+            places,
+        )
+
+    def __add__(self, other: InputMoments) -> InputMoments:
+        """Return the moments over the places of both."""
+        count = self.count + other.count
+        second, mean, cross, float_mean = (
+            (getattr(self, name) * self.count + getattr(other, name) * other.count) / count
+            for name in ("second", "mean", "cross", "float_mean")
+        )
+        return InputMoments(second, mean, cross, float_mean, count)
+
+
+@dataclass(frozen=True)
+class Formulation:
+    """How the cost of a layer is made of its inputs' moments.
+
+    ``centred``: the bias is optimal for the levels chosen, so H is the covariance; else the bias
+    stays and H = E[xxᵀ]. ``asymmetric``: keep up with the float network's outputs, whatever the
+    layers before have lost; else f = x. ``ridge``: share of the mean diagonal that is added to H
+    and holds the weights where they were.
+    """
+
+    centred: bool = True
+    asymmetric: bool = True
+    ridge: float = RIDGE
+
+    def curvature(self, moments: InputMoments) -> Floats:
+        """Return H, (groups, n, n), with its ridge."""
+        plain = self._plain(moments)
+        return plain + self._ridge(plain)
+
+    def target(self, weights: Floats, moments: InputMoments) -> Floats:
+        """Return T, the real weights, (rows, n), of least cost; dead inputs keep theirs."""
+        if not self.asymmetric:
+            return weights
+        plain, across = self._plain(moments), moments.cross
+        if self.centred:
+            across = across - moments.mean[:, :, None] * moments.float_mean[:, None, :]
+        grouped = weights.reshape(len(plain), -1, weights.shape[1]).transpose(0, 2, 1)
+        ridge = self._ridge(plain)
+        found = np.linalg.solve(plain + ridge, (across + ridge) @ grouped)
+        return np.ascontiguousarray(found.transpose(0, 2, 1)).reshape(weights.shape)
+
+    def rows(
+        self, weights: Floats, moments: InputMoments, grid: Grid, *, corners: bool = False
+    ) -> Rows:
+        """Return the problem of rounding weights, (rows, n), to a grid.
+
+        Raises :class:`~anneal.errors.InputError` for moments that are not finite.
+        """
+        if not all(np.isfinite(part).all() for part in (moments.second, moments.cross)):
+            raise InputError("an input of the layer is not finite")
+        target = self.target(weights, moments)
+        return Rows.of(target, self.curvature(moments), grid, corners=corners)
+
+    def bias(self, weights: Floats, rounded: Floats, bias: Floats, moments: InputMoments) -> Floats:
+        """Return the bias that goes with rounded weights, (rows,)."""
+        if not self.centred:
+            return bias
+        floats = moments.float_mean if self.asymmetric else moments.mean
+        return bias + _outputs(weights, floats) - _outputs(rounded, moments.mean)
+
+    def _plain(self, moments: InputMoments) -> Floats:
+        if not self.centred:
+            return moments.second
+        found: Floats = moments.second - moments.mean[:, :, None] * moments.mean[:, None, :]
+        return found
+
+    def _ridge(self, plain: Floats) -> Floats:
+        """Return what is added, a multiple of the identity; 1 where no input ever came."""
+        mean = np.einsum("gii->g", plain) / plain.shape[1]
+        share = np.where(mean > 0, self.ridge * mean, 1.0)
+        found: Floats = share[:, None, None] * np.eye(plain.shape[1])
+        return found
+
+
+def output_error(
+    weights: Floats, rounded: Floats, bias: Floats, new_bias: Floats, moments: InputMoments
+) -> Floats:
+    """Return E[(Ŵx + b̂ − Wf − b)²] of each output, less what no Ŵ and b̂ can change, (rows,).
+
+    It judges a rounding by moments of inputs that were held out.
+    """
+    groups = len(moments.second)
+    w, q = (part.reshape(groups, -1, part.shape[1]) for part in (weights, rounded))
+    shift = (new_bias - bias).reshape(groups, -1)
+    square = np.einsum("gri,gij,grj->gr", q, moments.second, q)
+    across = np.einsum("gri,gij,grj->gr", q, moments.cross, w)
+    means = np.einsum("gri,gi->gr", q, moments.mean) - np.einsum(
+        "gri,gi->gr", w, moments.float_mean
+    )
+    found: Floats = (square - 2 * across + 2 * shift * means + shift**2).reshape(-1)
+    return found
+
+
+def _outputs(weights: Floats, mean: Floats) -> Floats:
+    """Return W E[x], (rows,), for means of each group, (groups, n)."""
+    grouped = weights.reshape(len(mean), -1, weights.shape[1])
+    found: Floats = np.einsum("gri,gi->gr", grouped, mean).reshape(-1)
+    return found
