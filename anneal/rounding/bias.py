@@ -13,10 +13,10 @@ from torch.fx import Node
 from anneal.errors import InputError
 from anneal.rounding.equalise import by_input, find_links
 from anneal.rounding.graphs import Normal, Traced, shift_bias
-from anneal.rounding.nodes import called, clip, passage, shape
+from anneal.rounding.nodes import ClipChannels, called, clip, passage, shape
 
 
-def clipped_mean(law: Normal, low: float, high: float) -> Tensor:
+def clipped_mean(law: Normal, low: float | Tensor, high: float | Tensor) -> Tensor:
     """Return E[clip(x, a, b)] of x ~ N(μ, σ²), for each channel; a and b may be infinite.
 
     a + σg((μ − a)/σ) − σg((μ − b)/σ) with g(z) = zΦ(z) + φ(z), the integral of Φ; for a = −∞ the
@@ -27,16 +27,17 @@ def clipped_mean(law: Normal, low: float, high: float) -> Tensor:
     0.3989
     """
     mean, deviation = (x.double() for x in law)
-    deviation = deviation.clamp_min(1e-100)  # 0 is a number, whose clipping the limit is
+    low, high = (torch.as_tensor(end, dtype=torch.float64) for end in (low, high))
+    deviation = deviation.clamp_min(1e-100)  # 0 is a number, whose clipping is the limit
 
-    def above(end: float) -> Tensor:
+    def above(end: Tensor) -> Tensor:
         z = (mean - end) / deviation
         density = torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)
         below: Tensor = torch.special.ndtr(z)
         return deviation * (z * below + density)
 
-    raised = mean if low == -math.inf else low + above(low)
-    return raised if high == math.inf else raised - above(high)
+    raised = torch.where(low == -math.inf, mean, low + above(low))
+    return raised - torch.where(high == math.inf, 0, above(high))
 
 
 class Channels(NamedTuple):
@@ -85,7 +86,7 @@ def _after(traced: Traced, node: Node, sources: list[Channels]) -> Channels | No
         return Channels(mean, low, high)
     if others:
         return None
-    ends = clip(traced.module, node)
+    ends = _ends(traced, node)
     if ends:
         low, high = first.low.clamp(*ends), first.high.clamp(*ends)
         free = (low == first.low) & (high == first.high)
@@ -103,6 +104,15 @@ def _after(traced: Traced, node: Node, sources: list[Channels]) -> Channels | No
         case "maximum":
             return Channels(first.mean * math.nan, first.low, first.high)
     return None
+
+
+def _ends(traced: Traced, node: Node) -> tuple[Tensor, Tensor] | None:
+    """Return the ends that a node clips to, of all channels or of each."""
+    module = traced.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+    if isinstance(module, ClipChannels):
+        return module.low.double().flatten(), module.high.double().flatten()
+    ends = clip(traced.module, node)
+    return ends and (torch.tensor(ends[0]).double(), torch.tensor(ends[1]).double())
 
 
 def _where(known: Tensor, values: Tensor) -> Tensor:
@@ -153,7 +163,7 @@ def absorb_biases(traced: Traced, *, width: float = 3.0, padded: bool = False) -
     statistics = dict(found.statistics)
     for link in find_links(found):
         law = statistics.get(link.first)
-        if law is None or (link.padded and not padded):
+        if law is None or link.clips or (link.padded and not padded):
             continue
         excess = (law.mean - width * law.deviation).clamp(min=0)
         statistics[link.first] = Normal(law.mean - excess, law.deviation)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.fx import Node
 
 from anneal.rounding.graphs import Normal, Traced, scale_rows
-from anneal.rounding.nodes import clip, passage, shape
+from anneal.rounding.nodes import ClipChannels, clip, passage, shape
 from anneal.rounding.tracing import Layer
 
 MAX_SWEEPS = 1000
@@ -25,20 +25,23 @@ class Link(NamedTuple):
     """A layer whose channels another layer alone reads, each as ``block`` of its inputs.
 
     ``padded``: zeros join the channels on the way, so that a shift is not a shift at the borders.
+    ``clips``: nodes on the way that clip to ends which have the unit of the channel.
     """
 
     first: str
     second: str
     block: int
     padded: bool
+    clips: tuple[Node, ...] = ()
 
 
 def find_links(traced: Traced) -> list[Link]:
     """Return the links of a network, in the order in which their first layers run.
 
     Between the two are only functions f of a single channel with f(sx) = s·f(x) for s > 0: ReLU
-    and its leaky forms, pooling, padding with zeros, flattening. Whatever reads a value beside (an
-    addition, a second branch, the output) ends the way.
+    and its leaky forms, pooling, padding with zeros, flattening; and clips, for which that holds
+    with ends that are scaled too. Whatever reads a value beside (an addition, a second branch, the
+    output) ends the way.
     """
     nodes = {str(node.target): node for node in traced.module.graph.nodes}
     found = [_follow(traced, name, nodes[name]) for name in traced.layers]
@@ -48,14 +51,17 @@ def find_links(traced: Traced) -> list[Link]:
 def _follow(traced: Traced, name: str, node: Node) -> Link | None:
     """Walk from a layer to the one that reads it."""
     module, conv = traced.module, isinstance(traced.layer(name), nn.Conv2d)
-    padded = False
+    padded, clips = False, list[Node]()
     if conv and len(shape(node)) != 4:
         return None
     while len(node.users) == 1:
         before, node = node, next(iter(node.users))
         if node.op == "call_module" and node.target in traced.layers:
-            return _link(traced, name, str(node.target), before, padded)
-        if clip(module, node) == (0, torch.inf):
+            link = _link(traced, name, str(node.target), before)
+            return link and link._replace(padded=link.padded or padded, clips=tuple(clips))
+        ends = clip(module, node)
+        if ends:
+            clips += [node] if ends != (0, torch.inf) else []
             continue
         kind = passage(module, node)
         # The features of a Linear lie in the last dimension, which nothing but itself may touch.
@@ -66,15 +72,15 @@ def _follow(traced: Traced, name: str, node: Node) -> Link | None:
     return None
 
 
-def _link(traced: Traced, first: str, second: str, between: Node, padded: bool) -> Link | None:
+def _link(traced: Traced, first: str, second: str, between: Node) -> Link | None:
     """Return the link, if the second layer reads its inputs where the first left its channels."""
     one, two = traced.layer(first), traced.layer(second)
     if isinstance(two, nn.Conv2d):
-        padded |= any(map(bool, two.padding))
+        padded = any(map(bool, two.padding))
         return Link(first, second, 1, padded) if isinstance(one, nn.Conv2d) else None
     if isinstance(one, nn.Conv2d) and len(shape(between)) != 2:
         return None
-    return Link(first, second, two.in_features // len(one.weight), padded)
+    return Link(first, second, two.in_features // len(one.weight), False)
 
 
 def by_input(layer: Layer, block: int = 1) -> Tensor:
@@ -88,7 +94,7 @@ def by_input(layer: Layer, block: int = 1) -> Tensor:
     return layer.weight.view(groups, len(layer.weight) // groups, layer.in_channels // groups, -1)
 
 
-def equalise(traced: Traced) -> Traced:
+def equalise(traced: Traced, *, scale_clips: bool = False) -> Traced:
     """Return the network with equal weight ranges on both sides of each link; its function stays.
 
     A channel's range r is its largest ``|w|``. Of two layers, s = √(r₁r₂)/r₂, W₁ ← W₁/s,
@@ -96,6 +102,9 @@ def equalise(traced: Traced) -> Traced:
     of k layers, those between depthwise, all become t = (r₁…r_k)^(1/k) by :func:`chain_scales`.
     Over all links until nothing changes. β and γ of the statistics are divided too. A channel
     without weights somewhere on the way stays as it is.
+
+    ReLU6 ends a link; with ``scale_clips`` it becomes a clip of each channel to [0, 6/s] instead,
+    so that the link is equalised and the function stays.
 
     >>> from anneal.rounding.graphs import trace
     >>> net = nn.Sequential(nn.Linear(2, 1), nn.ReLU(), nn.Linear(1, 1))
@@ -105,7 +114,7 @@ def equalise(traced: Traced) -> Traced:
     [[[4.0, 4.0]], [[4.0]]]
     """
     found = traced.copy()
-    links = find_links(found)
+    links = [link for link in find_links(found) if scale_clips or not link.clips]
     scales = _balance(found, links)
     statistics = dict(found.statistics)
     for link in links:
@@ -113,9 +122,27 @@ def equalise(traced: Traced) -> Traced:
         scale_rows(found.layer(link.first), 1 / scale)
         columns = by_input(found.layer(link.second), link.block)
         columns.copy_(columns.double() * scale.view(len(columns), 1, -1, 1))
+        _scale_clips(found, link, scale)
         if link.first in statistics:
             statistics[link.first] = Normal(*(x / scale for x in statistics[link.first]))
+    found.module.delete_all_unused_submodules()
+    found.module.recompile()
     return replace(found, statistics=statistics)
+
+
+def _scale_clips(traced: Traced, link: Link, scale: Tensor) -> None:
+    """Divide the ends of a link's clips by the scale of each channel, or of its features."""
+    for node in link.clips:
+        ends = clip(traced.module, node)
+        assert ends is not None
+        image = len(shape(node)) == 4
+        units = scale.repeat_interleave(shape(node)[1 if image else -1] // len(scale))
+        units = units.view(-1, 1, 1) if image else units
+        low, high = ((end / units).to(traced.layer(link.first).weight.dtype) for end in ends)
+        name = f"{node.name}_channels"
+        traced.module.add_submodule(name, ClipChannels(low, high))
+        node.args, node.kwargs = (node.all_input_nodes[0],), {}
+        node.op, node.target = "call_module", name
 
 
 def _chains(traced: Traced, links: list[Link]) -> Iterator[list[Link]]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 COPIES = {"clone", "contiguous", "detach", "Flatten", "flatten", "reshape", "squeeze", "view"}
@@ -15,6 +16,20 @@ HOMOGENEOUS = {"LeakyReLU", "leaky_relu", "PReLU", "prelu"}
 MAXIMA = {"AdaptiveMaxPool2d", "adaptive_max_pool2d", "MaxPool2d", "max_pool2d"}
 AVERAGES = {"AdaptiveAvgPool2d", "adaptive_avg_pool2d", "AvgPool2d", "avg_pool2d"}
 CLIPS = {"hardtanh": (-1.0, 1.0), "clamp": (-math.inf, math.inf), "clip": (-math.inf, math.inf)}
+
+
+class ClipChannels(nn.Module):
+    """A clip to [a, b] with ends of each channel's own: what ReLU6 is in other units."""
+
+    def __init__(self, low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        self.low: Tensor
+        self.high: Tensor
+        self.register_buffer("low", low)
+        self.register_buffer("high", high)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.clamp(inputs, self.low, self.high)
 
 
 def called(module: GraphModule, node: Node) -> str:
@@ -88,7 +103,8 @@ def passage(module: GraphModule, node: Node) -> str | None:
     if name in MAXIMA:
         return "maximum"
     if name in AVERAGES:
-        return "padded" if _averages_padding(module, node) else "average"
+        padding, divisor = _average_options(module, node)
+        return None if divisor else "padded" if padding else "average"
     if name == "mean":
         return "average" if _dimensions(node) == {2, 3} else None
     zeros = name == "ZeroPad2d" or (name == "pad" and _pads_zeros(node))
@@ -100,14 +116,18 @@ def _argument(node: Node, place: int, key: str, default: object) -> object:
     return node.kwargs.get(key, node.args[place] if len(node.args) > place else default)
 
 
-def _averages_padding(module: GraphModule, node: Node) -> bool:
-    """Return whether an average counts places of padding."""
+def _average_options(module: GraphModule, node: Node) -> tuple[bool, bool]:
+    """Return whether an average counts places of padding, and whether its divisor is its own."""
     padding: object = 0
+    divisor: object = None
     if node.op == "call_module":
-        padding = getattr(module.get_submodule(str(node.target)), "padding", 0)
+        inside = module.get_submodule(str(node.target))
+        padding = getattr(inside, "padding", 0)
+        divisor = getattr(inside, "divisor_override", None)
     elif called(module, node) == "avg_pool2d":
         padding = _argument(node, 3, "padding", 0)
-    return bool(any(padding) if isinstance(padding, Sequence) else padding)
+        divisor = _argument(node, 6, "divisor_override", None)
+    return bool(any(padding) if isinstance(padding, Sequence) else padding), bool(divisor)
 
 
 def _dimensions(node: Node) -> set[object]:
