@@ -62,30 +62,32 @@ def known_channels(traced: Traced, *, width: float = 6.0) -> dict[Node, Channels
     found: dict[Node, Channels] = {}
     for node in traced.module.graph.nodes:
         law = traced.statistics.get(str(node.target)) if node.op == "call_module" else None
+        sources = [found.get(before) for before in node.all_input_nodes]
+        after = None
         if law:
             reach = width * law.deviation
-            found[node] = Channels(law.mean, law.mean - reach, law.mean + reach, law)
-            continue
-        sources = [found[before] for before in node.all_input_nodes if before in found]
-        if sources and len(sources) == len(node.all_input_nodes):
-            after = _after(traced, node, sources)
-            if after:
-                found[node] = after
+            after = Channels(law.mean, law.mean - reach, law.mean + reach, law)
+        elif called(traced.module, node) in ("add", "iadd"):
+            after = _sum(node, sources)
+        elif sources and sources[0]:
+            after = _after(traced, node, sources[0])
+        if after:
+            found[node] = after
     return found
 
 
-def _after(traced: Traced, node: Node, sources: list[Channels]) -> Channels | None:
-    """Return what is known after a node, from what is known before it."""
-    first, *others = sources
-    if called(traced.module, node) in ("add", "iadd"):
-        shapes = {shape(before) for before in node.all_input_nodes}
-        if not others or node.kwargs or shapes != {shape(node)}:
-            return None
-        values = zip(*(source[:3] for source in sources), strict=True)
-        mean, low, high = (torch.stack(parts).sum(0) for parts in values)
-        return Channels(mean, low, high)
-    if others:
+def _sum(node: Node, sources: list[Channels | None]) -> Channels | None:
+    """Return what is known of a sum of two values."""
+    known = [source[:3] for source in sources if source]
+    shapes = {shape(before) for before in node.all_input_nodes}
+    if len(known) != 2 or node.kwargs or shapes != {shape(node)}:
         return None
+    mean, low, high = (one + two for one, two in zip(*known, strict=True))
+    return Channels(mean, low, high)
+
+
+def _after(traced: Traced, node: Node, first: Channels) -> Channels | None:
+    """Return what is known after a node, from what is known of its input."""
     ends = _ends(traced, node)
     if ends:
         low, high = first.low.clamp(*ends), first.high.clamp(*ends)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.fx import Node
 
 from anneal.rounding.graphs import Normal, Traced, scale_rows
-from anneal.rounding.nodes import ClipChannels, clip, passage, shape
+from anneal.rounding.nodes import ClipChannels, clip, passage, readers, shape
 from anneal.rounding.tracing import Layer
 
 MAX_SWEEPS = 1000
@@ -54,8 +54,8 @@ def _follow(traced: Traced, name: str, node: Node) -> Link | None:
     padded, clips = False, list[Node]()
     if conv and len(shape(node)) != 4:
         return None
-    while len(node.users) == 1:
-        before, node = node, next(iter(node.users))
+    while len(readers(node)) == 1:
+        before, node = node, readers(node)[0]
         if node.op == "call_module" and node.target in traced.layers:
             link = _link(traced, name, str(node.target), before)
             return link and link._replace(padded=link.padded or padded, clips=tuple(clips))

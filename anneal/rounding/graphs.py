@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Node
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from anneal.errors import InputError
-from anneal.rounding.nodes import clip, shape
+from anneal.rounding.nodes import clip, readers, shape
 from anneal.rounding.tracing import Layer, record, stored_tensor
 
 
@@ -173,7 +173,7 @@ def _fold(module: GraphModule, layers: list[str]) -> dict[str, Normal]:
 
 def _folds(module: GraphModule, node: Node, layers: list[str]) -> bool:
     """Return whether the channels of a layer are what the normalisation after it normalises."""
-    if node.op != "call_module" or node.target not in layers or len(node.users) > 1:
+    if node.op != "call_module" or node.target not in layers or len(readers(node)) > 1:
         return False
     # A Linear's features lie in the last dimension, what is normalised in the second.
     conv = isinstance(module.get_submodule(str(node.target)), nn.Conv2d)

@@ -82,6 +82,17 @@ def shape(node: Node) -> tuple[int, ...]:
     return tuple(node.meta.get("shape", ()))
 
 
+def readers(node: Node) -> list[Node]:
+    """Return the nodes that read the numbers of a node, not its shape alone."""
+    return [user for user in node.users if not _asks_shape(user)]
+
+
+def _asks_shape(node: Node) -> bool:
+    if node.op == "call_method":
+        return node.target in ("size", "dim")
+    return node.target is getattr and node.args[1] in ("shape", "ndim")
+
+
 def passage(module: GraphModule, node: Node) -> str | None:
     """Return how a node passes on the channels of its first input, in dimension 1; else None.
 
