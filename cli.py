@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from qbnn.commands import deploy, hardware, paper, train
+from qbnn.commands import deploy, hardware, paper, rounding, train
 from qbnn.commands.shared import OVERVIEW, PROBLEMS, Json, Quiet, Seed, add, tell
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Instance file, gzipped or not.")]
@@ -305,6 +305,7 @@ def report(
 train.register(app)
 hardware.register(app)
 deploy.register(app)
+rounding.register(app)
 paper.register(app)
 
 

@@ -1,0 +1,57 @@
+"""How far a rounded network is from the one it was."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from anneal.errors import InputError
+
+
+class Judged(NamedTuple):
+    """Means over images: KL divergence from the float network's probabilities in nats, share of
+    images with the same first class, and shares where the first class is right (None without
+    labels).
+    """
+
+    kl: float
+    agreement: float
+    top1: float | None
+    float_top1: float | None
+    num_images: int
+
+
+@torch.no_grad()
+def judge(
+    network: nn.Module,
+    rounded: nn.Module,
+    images: Tensor,
+    labels: Tensor | None = None,
+    *,
+    batch_size: int = 32,
+) -> Judged:
+    """Compare two classifiers on images, (num, channels, height, width).
+
+    Raises :class:`~anneal.errors.InputError` for outputs that are not (num, classes) or not finite.
+
+    >>> judge(nn.Flatten(), nn.Flatten(), torch.eye(2)[:, None, None]).agreement
+    1.0
+    """
+    before, after = (
+        torch.cat([one(batch) for batch in images.split(batch_size)]) for one in (network, rounded)
+    )
+    if before.dim() != 2:
+        raise InputError(f"a classifier returns (num, classes), not {tuple(before.shape)}")
+    if not (before.isfinite().all() and after.isfinite().all()):
+        raise InputError("an output of the network is not finite")
+    q, p = (found.double().log_softmax(1) for found in (after, before))
+    kl = F.kl_div(q, p, log_target=True, reduction="batchmean")
+    first, other = before.argmax(1), after.argmax(1)
+    right: list[float | None] = [None, None]
+    if labels is not None:
+        right = [float((found == labels).double().mean()) for found in (other, first)]
+    agreement = float((first == other).double().mean())
+    return Judged(max(float(kl), 0.0), agreement, right[0], right[1], len(images))
