@@ -57,7 +57,7 @@ def known_channels(traced: Traced, *, width: float = 6.0) -> dict[Node, Channels
     """Return what the statistics tell, without data, of the values in a network.
 
     A layer's outputs are N(β, γ²) in the range β ± 6γ, 6 being ``width``, which an activation clips
-    (ibid., §5). Places of padding are not counted in means.
+    (Nagel et al. 2019, §5). Places of padding are not counted in means.
     """
     found: dict[Node, Channels] = {}
     for node in traced.module.graph.nodes:
@@ -92,8 +92,8 @@ def _after(traced: Traced, node: Node, first: Channels) -> Channels | None:
     if ends:
         low, high = first.low.clamp(*ends), first.high.clamp(*ends)
         free = (low == first.low) & (high == first.high)
-        mean = clipped_mean(first.normal, *ends) if first.normal else _where(free, first.mean)
-        return Channels(mean, low, high)
+        kept = torch.where(free, first.mean, math.nan)
+        return Channels(clipped_mean(first.normal, *ends) if first.normal else kept, low, high)
     match passage(traced.module, node):
         case "copy":
             block = shape(node)[1] // len(first.mean)
@@ -115,10 +115,6 @@ def _ends(traced: Traced, node: Node) -> tuple[Tensor, Tensor] | None:
         return module.low.double().flatten(), module.high.double().flatten()
     ends = clip(traced.module, node)
     return ends and (torch.tensor(ends[0]).double(), torch.tensor(ends[1]).double())
-
-
-def _where(known: Tensor, values: Tensor) -> Tensor:
-    return torch.where(known, values, math.nan)
 
 
 def _inputs(traced: Traced, known: dict[Node, Channels]) -> dict[str, Channels]:
@@ -156,8 +152,8 @@ def absorb_biases(traced: Traced, *, width: float = 3.0, padded: bool = False) -
     """Return the network with high biases moved into the layers after them.
 
     A channel that is positive but rarely, c = max(0, β − 3|γ|), with 3 being ``width``, gives c to
-    the next layer: b₁ ← b₁ − c, b₂ ← b₂ + W₂c, summed over the kernel (ibid., §4.1). Where
-    pre-activations stay above c, the function stays. ``padded``: also where zeros join the
+    the next layer: b₁ ← b₁ − c, b₂ ← b₂ + W₂c, summed over the kernel (Nagel et al. 2019, §4.1).
+    Where pre-activations stay above c, the function stays. ``padded``: also where zeros join the
     channels on the way, as published, which changes the function at the borders.
 
     """
@@ -183,8 +179,8 @@ def _apply(columns: Tensor, inputs: Tensor) -> Tensor:
 def correct_biases(traced: Traced, rounded: Traced) -> Traced:
     """Return the rounded network with b ← b − (Ŵ − W)E[x] where the statistics tell E[x].
 
-    Summed over the kernel, as if there were no borders (ibid., §4.2, appendix B). Which layers
-    those are, :func:`expected_inputs` says. ``traced``: the network before rounding.
+    Summed over the kernel, as if there were no borders (Nagel et al. 2019, §4.2, appendix B). Which
+    layers those are, :func:`expected_inputs` says. ``traced``: the network before rounding.
     """
     found = rounded.copy()
     for name, mean in expected_inputs(traced).items():
@@ -196,9 +192,9 @@ def correct_biases(traced: Traced, rounded: Traced) -> Traced:
 def correct_biases_from(traced: Traced, rounded: Traced, images: Tensor) -> Traced:
     """Return the rounded network with b ← b − E[Ŵx̃] + E[Wx] over images, layer by layer.
 
-    x̃ are inputs from layers that are rounded and corrected already (ibid., appendix D), so that
-    afterwards the outputs of all layers have the means that they had. All images pass at once, each
-    layer once. Raises :class:`~anneal.errors.InputError` for no images.
+    x̃ are inputs from layers that are rounded and corrected already (Nagel et al. 2019, appendix D),
+    so that afterwards the outputs of all layers have the means that they had. All images pass at
+    once, each layer once. Raises :class:`~anneal.errors.InputError` for no images.
     """
     if not len(images):
         raise InputError("correcting biases needs at least one image")

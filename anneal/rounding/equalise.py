@@ -132,13 +132,14 @@ def equalise(traced: Traced, *, scale_clips: bool = False) -> Traced:
 
 def _scale_clips(traced: Traced, link: Link, scale: Tensor) -> None:
     """Divide the ends of a link's clips by the scale of each channel, or of its features."""
+    first = traced.layer(link.first)
     for node in link.clips:
         ends = clip(traced.module, node)
         assert ends is not None
-        image = len(shape(node)) == 4
+        image = isinstance(first, nn.Conv2d) and len(shape(node)) == 4
         units = scale.repeat_interleave(shape(node)[1 if image else -1] // len(scale))
         units = units.view(-1, 1, 1) if image else units
-        low, high = ((end / units).to(traced.layer(link.first).weight.dtype) for end in ends)
+        low, high = ((end / units).to(first.weight.dtype) for end in ends)
         name = f"{node.name}_channels"
         traced.module.add_submodule(name, ClipChannels(low, high))
         node.args, node.kwargs = (node.all_input_nodes[0],), {}
@@ -170,7 +171,7 @@ def _balance(traced: Traced, links: list[Link]) -> dict[str, Tensor]:
         name: by_input(traced.layer(name), blocks.get(name, 1)).double().abs()
         for name in traced.layers
     }
-    scales = {link.first: torch.ones(len(traced.layer(link.first).weight)) for link in links}
+    scales = {link.first: traced.layer(link.first).weight.new_ones(()).double() for link in links}
     for _ in range(MAX_SWEEPS):
         change = 0.0
         for chain in _chains(traced, links):
@@ -193,7 +194,8 @@ def chain_scales(ranges: Tensor) -> Tensor:
     """Return s_j = r₁…r_j/tʲ, t = (r₁…r_k)^(1/k), (k − 1, channels), of ranges, (k, channels).
 
     s_j divides the outputs of layer j, whose range becomes r_j·s_{j−1}/s_j = t. For two layers it
-    is √(r₁r₂)/r₂, optimal (ibid., appendix A). Where a range is 0 beside the largest, s is 1.
+    is √(r₁r₂)/r₂, optimal (Nagel et al. 2019, appendix A). Where a range is 0 beside the largest, s
+    is 1.
 
     >>> chain_scales(torch.tensor([[8.0, 1], [1, 1], [1, 0]])).tolist()
     [[4.0, 1.0], [2.0, 1.0]]

@@ -103,26 +103,35 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+def drawn(network: nn.Module, seed: int = 1, *, decades: float = 1.0) -> nn.Module:
+    """Draw the weights of a network in double precision; rows differ by ten to ± ``decades``."""
+    draws = torch.Generator().manual_seed(seed)
+    for module in network.double().modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            weight = module.weight.data
+            rows = 10 ** uniform(weight[:, :1], -decades, decades, draws)
+            weight.copy_(uniform(weight, -1, 1, draws) * rows * (3 / weight[0].numel()) ** 0.5)
+            if module.bias is not None:
+                module.bias.data = uniform(module.bias, -1, 1, draws)
+    return network
+
+
 def make(kind: str, seed: int) -> nn.Module:
     """Return a network in double precision with drawn weights and statistics."""
     draws = torch.Generator().manual_seed(seed)
-
-    def uniform(like: Tensor, low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(like.shape, generator=draws, dtype=like.dtype)
-
-    network = NETWORKS[kind]().double()
+    network = drawn(NETWORKS[kind](), seed)
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            weight = module.weight.data
-            rows = 10 ** uniform(weight[:, :1], -1, 1)
-            weight.copy_(uniform(weight, -1, 1) * rows * (3 / weight[0].numel()) ** 0.5)
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             assert module.running_mean is not None and module.running_var is not None
-            module.weight.data = uniform(module.weight, -2, 2)
-            module.bias.data = uniform(module.bias, -2, 3)
-            module.running_mean = uniform(module.running_mean, -1, 1)
-            module.running_var = uniform(module.running_var, 0.3, 3)
+            module.weight.data = uniform(module.weight, -2, 2, draws)
+            module.bias.data = uniform(module.bias, -2, 3, draws)
+            module.running_mean = uniform(module.running_mean, -1, 1, draws)
+            module.running_var = uniform(module.running_var, 0.3, 3, draws)
     return network
+
+
+def uniform(like: Tensor, low: float, high: float, draws: torch.Generator) -> Tensor:
+    return low + (high - low) * torch.rand(like.shape, generator=draws, dtype=like.dtype)
 
 
 def images(num_images: int, seed: int = 0) -> Tensor:

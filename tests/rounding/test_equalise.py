@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from anneal.rounding.equalise import by_input, chain_scales, equalise, find_links
 from anneal.rounding.graphs import Traced, trace
-from tests.rounding.float_networks import NETWORKS, images, make
+from tests.rounding.float_networks import NETWORKS, drawn, images, make
 
 kinds = st.sampled_from(sorted(NETWORKS))
 seeds = st.integers(0, 2**32)
 ranges = st.integers(2, 5).flatmap(
-    lambda k: st.lists(st.lists(st.floats(1e-3, 1e3), min_size=k, max_size=k), min_size=1)
+    lambda k: st.lists(st.lists(st.floats(1e-2, 1e3), min_size=k, max_size=k), min_size=1)
 )
 
 
@@ -31,6 +31,7 @@ class Between(nn.Module):
         self.first = nn.Conv2d(3, 4, 3)
         self.function = function
         self.last = last
+        drawn(self)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.function(self.first(x)))
@@ -138,7 +139,7 @@ def test_scales_of_a_chain(lists: list[list[float]]) -> None:
 @given(seeds)
 def test_no_other_scales_have_more_precision(seed: int) -> None:
     """Σ p₁p₂, p a channel's range beside its tensor's: appendix A of the paper."""
-    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).double()
+    model = drawn(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)))
     draws = torch.Generator().manual_seed(seed)
     for layer in (model[0], model[2]):
         layer.weight.data.normal_(generator=draws).exp_()
@@ -153,13 +154,15 @@ def test_no_other_scales_have_more_precision(seed: int) -> None:
 
 @given(seeds)
 def test_depthwise_layers_make_triples(seed: int) -> None:
-    model = nn.Sequential(
-        nn.Conv2d(3, 6, 1),
-        nn.ReLU(),
-        nn.Conv2d(6, 6, 3, groups=6),
-        nn.ReLU(),
-        nn.Conv2d(6, 2, 1),
-    ).double()
+    model = drawn(
+        nn.Sequential(
+            nn.Conv2d(3, 6, 1),
+            nn.ReLU(),
+            nn.Conv2d(6, 6, 3, groups=6),
+            nn.ReLU(),
+            nn.Conv2d(6, 2, 1),
+        )
+    )
     draws = torch.Generator().manual_seed(seed)
     for layer in (model[0], model[2], model[4]):
         layer.weight.data.normal_(generator=draws).mul_(torch.rand(1, generator=draws) + 0.1)
@@ -237,7 +240,7 @@ NOT_THROUGH: dict[str, tuple[Callable[[Tensor], Tensor], nn.Module]] = {
 
 @pytest.mark.parametrize("name", THROUGH)
 def test_links_go_through(name: str) -> None:
-    traced = trace(Between(*THROUGH[name]).double(), images(1))
+    traced = trace(Between(*THROUGH[name]), images(1))
     assert len(find_links(traced)) == 1
     found = equalise(traced, scale_clips=True)
     check_same(traced, found, images(3))
@@ -247,7 +250,7 @@ def test_links_go_through(name: str) -> None:
 
 @pytest.mark.parametrize("name", NOT_THROUGH)
 def test_links_do_not_go_through(name: str) -> None:
-    traced = trace(Between(*NOT_THROUGH[name]).double(), images(2))
+    traced = trace(Between(*NOT_THROUGH[name]), images(2))
     assert find_links(traced) == []
     check_same(traced, equalise(traced, scale_clips=True), images(2))
 
@@ -262,11 +265,11 @@ def test_links_do_not_go_through(name: str) -> None:
 )
 def test_features_of_a_linear_map_lie_last(between: nn.Module) -> None:
     width = 64 if isinstance(between, nn.Flatten) else 4
-    model = nn.Sequential(nn.Linear(5, 4), between, nn.Linear(width, 2)).double()
+    model = drawn(nn.Sequential(nn.Linear(5, 4), between, nn.Linear(width, 2)))
     inputs = torch.randn(3, 4, 4, 5, generator=torch.Generator().manual_seed(1)).double()
     traced = trace(model, inputs)
     assert find_links(traced) == []
-    plain = trace(nn.Sequential(nn.Linear(5, 4), nn.ReLU6(), nn.Linear(4, 2)).double(), inputs)
+    plain = trace(drawn(nn.Sequential(nn.Linear(5, 4), nn.ReLU6(), nn.Linear(4, 2))), inputs)
     assert len(find_links(plain)) == 1
     check_same(plain, equalise(plain, scale_clips=True), inputs)
 

@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from anneal.errors import InputError
 from anneal.rounding.graphs import trace
-from tests.rounding.float_networks import NETWORKS, images, make
+from tests.rounding.float_networks import NETWORKS, drawn, images, make
 
 LAYERS = {
     "plain": ["0", "4", "8", "11", "14"],
@@ -33,6 +33,7 @@ class Calls(nn.Module):
         self.function = function
         for name, module in modules.items():
             self.add_module(name, module)
+        drawn(self)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.function(self, x)
@@ -85,7 +86,7 @@ def test_layers_are_named_in_the_order_in_which_they_run(kind: str) -> None:
 
 
 def test_random_numbers_are_not_drawn() -> None:
-    model, state = Padded(3, 4, 3).double(), torch.random.get_rng_state()
+    model, state = drawn(Padded(3, 4, 3)), torch.random.get_rng_state()
     trace(nn.Sequential(model), images(1))
     assert torch.equal(torch.random.get_rng_state(), state)
 
@@ -109,17 +110,17 @@ def test_statistics_are_those_of_the_folded_layers() -> None:
 
 
 def test_normalisations_may_have_no_scale_or_no_statistics() -> None:
-    plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, affine=False)).double()
+    plain = drawn(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, affine=False)))
     check_same(plain, images(2))
     assert trace(plain, images(1)).statistics["0"].deviation.tolist() == [1] * 4
     batch = nn.BatchNorm2d(4, track_running_stats=False)
-    found = trace(nn.Sequential(nn.Conv2d(3, 4, 1), batch).double(), images(2))
+    found = trace(drawn(nn.Sequential(nn.Conv2d(3, 4, 1), batch)), images(2))
     assert found.statistics == {}
     assert list(found.unsupported) == ["1"]
 
 
 def test_two_normalisations_fold_into_one_layer() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.BatchNorm2d(4)).double()
+    model = drawn(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.BatchNorm2d(4)))
     model[2].bias.data.fill_(7)
     check_same(model, images(2))
     assert trace(model, images(1)).statistics["0"].mean.tolist() == [7] * 4
@@ -142,10 +143,10 @@ def test_two_normalisations_fold_into_one_layer() -> None:
 def test_other_normalisations_stay_and_are_named(
     function: Callable[..., Tensor], modules: dict[str, nn.Module]
 ) -> None:
-    model = Calls(function, conv=nn.Conv2d(3, 4, 1), **modules).double()
+    model = Calls(function, conv=nn.Conv2d(3, 4, 1), **modules)
     norm = model.norm
     assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
-    norm.running_var = 1 + torch.rand(norm.num_features).double()
+    norm.running_var = torch.linspace(1, 2, norm.num_features).double()
     check_same(model, images(2))
     found = trace(model, images(1))
     assert "folded into" in found.unsupported["norm"]
@@ -175,7 +176,7 @@ OTHERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def clipped(function: Callable[[Tensor], Tensor]) -> nn.Module:
     last = function if isinstance(function, nn.Module) else Calls(lambda _, x: function(x))
-    return nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 4, 1), last=last)).double()
+    return drawn(nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 4, 1), last=last)))
 
 
 @pytest.mark.parametrize("name", CLIPS)
@@ -212,7 +213,7 @@ class Padded(nn.Conv2d):
 
 
 def test_layers_by_function_take_the_name_of_their_owner() -> None:
-    model = nn.Sequential(Padded(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), Padded(4, 2, 3)).double()
+    model = drawn(nn.Sequential(Padded(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), Padded(4, 2, 3)))
     check_same(model, images(2))
     traced = trace(model, images(1))
     assert traced.layers == ("0", "3")
@@ -227,9 +228,9 @@ class Bare(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Parameter(torch.randn(5, 192).double())
-        self.second = nn.Parameter(torch.randn(2, 5).double())
-        self.shift = nn.Parameter(torch.randn(2).double())
+        self.first = nn.Parameter(torch.linspace(-1, 2, 960).view(5, 192).double())
+        self.second = nn.Parameter(torch.linspace(-2, 1, 10).view(2, 5).double())
+        self.shift = nn.Parameter(torch.ones(2).double())
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.linear(x.flatten(1), self.first).relu()
@@ -241,15 +242,15 @@ def test_weights_without_an_owner_become_layers_too() -> None:
     traced = trace(Bare(), images(1))
     assert len(traced.layers) == 2
     assert not traced.unsupported
-    check_same(Padded(3, 4, 3).double(), images(2))
+    check_same(drawn(Padded(3, 4, 3)), images(2))
 
 
 @pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (3, 2), (5, 1), (1, 1)])
 def test_padding_by_word_becomes_numbers(kernel: int, dilation: int) -> None:
     for padding in ("same", "valid"):
-        model = nn.Sequential(
-            nn.Conv2d(3, 2, (kernel, 3), padding=padding, dilation=dilation)
-        ).double()
+        model = drawn(
+            nn.Sequential(nn.Conv2d(3, 2, (kernel, 3), padding=padding, dilation=dilation))
+        )
         check_same(model, images(2))
         layer = trace(model, images(1)).layer("0")
         assert isinstance(layer, nn.Conv2d) and not isinstance(layer.padding, str)
@@ -265,7 +266,7 @@ def test_other_arguments_keep_their_defaults() -> None:
             x = self.conv(x) if mask is None else self.conv(x * mask)
             return 2 * x if twice else x
 
-    check_same(Optional().double(), images(2))
+    check_same(drawn(Optional()), images(2))
 
 
 # What cannot be rounded
@@ -292,7 +293,7 @@ UNSUPPORTED: dict[str, tuple[nn.Module, str, str]] = {
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_what_cannot_be_rounded_is_named(name: str) -> None:
     module, where, why = UNSUPPORTED[name]
-    model = Calls(lambda m, x: m.a(m.conv(x)), conv=nn.Conv2d(3, 3, 1), a=module).double()
+    model = Calls(lambda m, x: m.a(m.conv(x)), conv=nn.Conv2d(3, 3, 1), a=module)
     traced = trace(model, images(1))
     assert traced.layers == ("conv",)
     assert why in traced.unsupported[where]
@@ -323,10 +324,10 @@ def test_a_parameter_outside_of_a_layer_is_named() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return F.conv2d(self.conv(x), self.conv.weight * self.gain)
 
-    traced = trace(Scaled().double(), images(1))
+    traced = trace(drawn(Scaled()), images(1))
     assert traced.layers == ()
     assert set(traced.unsupported) == {"conv", "conv.weight", "gain"}
-    check_same(Scaled().double(), images(2))
+    check_same(drawn(Scaled()), images(2))
 
 
 # Bad input
@@ -355,3 +356,18 @@ def test_bad_input_is_refused() -> None:
     model[0].weight.data[0, 0, 0, 0] = math.nan  # type: ignore[index]
     with pytest.raises(InputError, match=r"'0\.weight' of the network holds NaN"):
         trace(model, images(1))
+
+
+# A network from elsewhere
+
+
+def test_efficientnet_lite_is_one_of_plain_layers() -> None:
+    package = pytest.importorskip("efficientnet_lite_pytorch")
+    model = package.EfficientNet.from_name("efficientnet-lite0", image_size=64)
+    inputs = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    traced = trace(model, inputs[:1], replace_relu6=True)
+    assert len(traced.layers) == 50
+    assert len(traced.replaced_relu6) == 33
+    assert not traced.unsupported
+    assert traced.statistics.keys() == set(traced.layers) - {"_fc"}
+    check_same(model, inputs)
