@@ -76,10 +76,15 @@ def qdq_model(found: RoundedNetwork, *, example: Tensor) -> bytes:
 
     Weights are stored in 4, 8 or 16 bits, see :func:`stored`, biases in float; a quantiser's
     levels are uint8, or uint16 beyond 8 bits. ``example``: a batch as the network reads it, of
-    which the shape alone matters. A runtime that fuses layers into integer arithmetic rounds
-    biases too, and an output may come out one level off. Raises
-    :class:`~anneal.errors.InputError` without the package onnx, for an operation that ONNX does
-    not have, for a grid that has no integers, and for quantisers of more than 16 bits.
+    which the shape alone matters.
+
+    onnxruntime rounds more where it sees such pairs: biases to steps of the input's scale times
+    the weights', unless a session has ``disabled_optimizers=["WeightBiasQuantization"]``, and what
+    comes into a product of matrices to 8 bits, unless its configuration entry
+    ``session.qdq_matmulnbits_accuracy_level`` is ``"0"``. With both it gives what torch gives.
+
+    Raises :class:`~anneal.errors.InputError` without the package onnx, for an operation that ONNX
+    does not have, for a grid that has no integers, and for quantisers of more than 16 bits.
     """
     onnx = _load("onnx")
     levels = {name: stored(name, layer) for name, layer in found.layers.items()}
