@@ -184,13 +184,13 @@ def _store_weights(onnx: Any, graph: Any, levels: dict[str, Stored]) -> None:
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for name, part in levels.items():
         weight = weights[f"{name}.weight"]
-        graph.initializer.remove(weight)
         inputs = [f"{name}.levels", f"{name}.scale", f"{name}.zero"]
         _add_integers(onnx, graph, inputs[0], part.kind, part.levels.reshape(weight.dims))
         graph.initializer.append(onnx.numpy_helper.from_array(part.scale, inputs[1]))
         _add_integers(onnx, graph, inputs[2], part.kind, part.zero)
         node = onnx.helper.make_node(DEQUANTISE, inputs, [weight.name], name, axis=0)
         graph.node.insert(0, node)
+        graph.initializer.remove(weight)
 
 
 def _quantise_activations(onnx: Any, graph: Any, quantisers: dict[str, Quantiser]) -> None:
