@@ -126,8 +126,7 @@ def test_runtime_gives_what_torch_gives(make: type[nn.Module], symmetric: bool, 
 
 
 @pytest.mark.parametrize("make", NETWORKS)
-@pytest.mark.parametrize("bits", [1, 4, 8])
-@pytest.mark.parametrize("activation_bits", [4, 8, 11])
+@pytest.mark.parametrize(("bits", "activation_bits"), [(1, 8), (4, 4), (4, 8), (8, 8), (8, 11)])
 def test_runtime_with_activations_on_grids(
     make: type[nn.Module], bits: int, activation_bits: int
 ) -> None:
