@@ -52,8 +52,6 @@ def _follow(traced: Traced, name: str, node: Node) -> Link | None:
     """Walk from a layer to the one that reads it."""
     module, conv = traced.module, isinstance(traced.layer(name), nn.Conv2d)
     padded, clips = False, list[Node]()
-    if conv and len(shape(node)) != 4:
-        return None
     while len(readers(node)) == 1:
         before, node = node, readers(node)[0]
         if node.op == "call_module" and node.target in traced.layers:

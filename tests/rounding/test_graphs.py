@@ -301,6 +301,17 @@ def test_what_cannot_be_rounded_is_named(name: str) -> None:
         check_same(model, images(2))
 
 
+def test_a_layer_that_a_function_shares_is_named() -> None:
+    def shared(m: nn.Module, x: Tensor) -> Tensor:
+        conv = m.get_submodule("conv")
+        assert isinstance(conv, nn.Conv2d)
+        return F.conv2d(conv(x), conv.weight)
+
+    model = Calls(shared, conv=nn.Conv2d(3, 3, 1))
+    check_same(model, images(2))
+    assert "2 places" in trace(model, images(1)).unsupported["conv"]
+
+
 def test_attention_and_embeddings_are_named() -> None:
     attention = nn.MultiheadAttention(4, 2)
     model = Calls(
