@@ -11,7 +11,7 @@ import numpy as np
 from anneal.ising import Ising
 from anneal.rounding import get_rounder
 from anneal.rounding.grids import Grid
-from anneal.rounding.rows import Rows
+from anneal.rounding.rows import LayerRows
 from anneal.solvers import SOLVERS, get_solver
 
 SIZES = 120  # above the number of spins from which dense problems leave the lanes
@@ -27,7 +27,7 @@ def warm_up() -> None:
                 if name != "exact":
                     get_solver(name)().sample(bqm, num_reads=1, num_sweeps=100, seed=1)
     get_solver("exact")().sample(_example(1.0, 1.0, 10).to_bqm())
-    rows = Rows.of([[0.3, 0.6, -0.4]], np.eye(3)[None], Grid(np.ones(1), np.zeros(1), -4, 3))
+    rows = LayerRows.of([[0.3, 0.6, -0.4]], np.eye(3)[None], Grid(np.ones(1), np.zeros(1), -4, 3))
     for name in ("babai", "exact", "anneal"):
         get_rounder(name)(rows, rng=np.random.default_rng(1))
 

@@ -9,13 +9,13 @@ from anneal.kernels.random import new_state
 from anneal.kernels.threads import over_rows
 from anneal.rounding.descent import flip, worth
 from anneal.rounding.planes import babai
-from anneal.rounding.rows import Floats, Levels, Rows
+from anneal.rounding.rows import Floats, LayerRows, Levels
 
 OFFER = 2e-3  # microseconds that a sweep costs for each weight, and as much for its neighbours
 
 
 def anneal(
-    rows: Rows,
+    rows: LayerRows,
     *,
     rng: np.random.Generator,
     start: Levels | None = None,
@@ -53,7 +53,7 @@ def anneal(
     return best
 
 
-def _heats(rows: Rows, levels: Levels, num_sweeps: int) -> Floats:
+def _heats(rows: LayerRows, levels: Levels, num_sweeps: int) -> Floats:
     """Return heats, (groups, sweeps), from what moves off a minimum cost."""
     curve = np.repeat(np.einsum("gii->gi", rows.hessian), rows.rows_per_group, 0)
     rises = (curve - 2 * np.abs(rows.gradients(levels))).reshape(len(rows.hessian), -1)

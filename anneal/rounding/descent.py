@@ -6,7 +6,7 @@ import numpy as np
 
 from anneal.kernels import rounding as kernels
 from anneal.kernels.threads import over_rows
-from anneal.rounding.rows import Floats, Levels, Rows
+from anneal.rounding.rows import Floats, LayerRows, Levels
 
 # A move must pay more than this share of the mean diagonal: less is noise of the arithmetic.
 LEAST = 1e-10
@@ -14,7 +14,7 @@ MOVE = 1e-3  # microseconds that a pass costs for each pair of weights
 
 
 def flip(
-    rows: Rows,
+    rows: LayerRows,
     *,
     rng: np.random.Generator,
     start: Levels | None = None,
@@ -36,7 +36,7 @@ def flip(
     return found.astype(np.int64)
 
 
-def worth(rows: Rows) -> Floats:
+def worth(rows: LayerRows) -> Floats:
     """Return what a move has to pay to count, for each group."""
     found: Floats = LEAST * np.einsum("gii->g", rows.hessian) / rows.fan_in
     return found

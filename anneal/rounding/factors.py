@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anneal.errors import InputError
-from anneal.rounding.rows import Floats, Rows
+from anneal.rounding.rows import Floats, LayerRows
 
 ORDERS = ("diagonal", "natural", "pivot")
 DAMPING = 0.01  # of the mean diagonal, as GPTQ (Frantar et al. 2022, §3.3)
@@ -31,7 +31,7 @@ def factorise(hessian: Floats, *, order: str = "diagonal") -> Factors:
     ``diagonal``: the greatest diagonal first (GPTQ's act-order); ``natural``: as they stand;
     ``pivot``: last is what matters least given all others, and so on (Chen et al. 2025,
     arXiv:2507.18553). Raises :class:`~anneal.errors.InputError` where there is no factor: add a
-    ridge by :meth:`anneal.rounding.rows.Rows.damped`.
+    ridge by :meth:`anneal.rounding.rows.LayerRows.damped`.
 
     >>> factorise(np.array([[[2.0, 1.0], [1.0, 4.0]]])).order
     array([[1, 0]])
@@ -81,7 +81,7 @@ def out_of_order(levels: Floats, order: NDArray[np.int64]) -> NDArray[np.int64]:
     return found
 
 
-def rows_in_order(rows: Rows, order: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+def rows_in_order(rows: LayerRows, order: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
     """Return target, lower and upper in the order of deciding."""
     target, lower, upper = (in_order(part, order) for part in (rows.target, rows.lower, rows.upper))
     return target, lower, upper

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from anneal.errors import InputError
 from anneal.rounding.grids import Grid
-from anneal.rounding.rows import Rows
+from anneal.rounding.rows import LayerRows
 
 Floats = NDArray[np.float64]
 RIDGE = 0.01  # share of the mean diagonal
@@ -93,7 +93,7 @@ class Formulation:
 
     def rows(
         self, weights: Floats, moments: InputMoments, grid: Grid, *, corners: bool = False
-    ) -> Rows:
+    ) -> LayerRows:
         """Return the problem of rounding weights, (rows, n), to a grid.
 
         Raises :class:`~anneal.errors.InputError` for moments that are not finite.
@@ -101,7 +101,7 @@ class Formulation:
         if not all(np.isfinite(part).all() for part in (moments.second, moments.cross)):
             raise InputError("an input of the layer is not finite")
         target = self.target(weights, moments)
-        return Rows.of(target, self.curvature(moments), grid, corners=corners)
+        return LayerRows.of(target, self.curvature(moments), grid, corners=corners)
 
     def bias(self, weights: Floats, rounded: Floats, bias: Floats, moments: InputMoments) -> Floats:
         """Return the bias that goes with rounded weights, (rows,)."""

@@ -12,7 +12,7 @@ from anneal.kernels.threads import over_rows
 from anneal.rounding.descent import flip, worth
 from anneal.rounding.factors import factorise
 from anneal.rounding.planes import WIDTH, beam
-from anneal.rounding.rows import Floats, Levels, Rows
+from anneal.rounding.rows import Floats, LayerRows, Levels
 
 SIZE = 16
 TINY = 1e-9  # share of the mean diagonal that makes a part of a singular Hessian definite
@@ -20,7 +20,7 @@ SOLVE = 4.0  # microseconds that a sub-problem costs
 
 
 def lns(
-    rows: Rows,
+    rows: LayerRows,
     *,
     rng: np.random.Generator,
     start: Levels | None = None,

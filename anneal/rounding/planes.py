@@ -12,14 +12,14 @@ from scipy.linalg import cholesky
 from anneal.kernels import rounding as kernels
 from anneal.kernels.threads import over_rows
 from anneal.rounding.factors import DAMPING, factorise, out_of_order, rows_in_order
-from anneal.rounding.rows import Floats, Levels, Rows
+from anneal.rounding.rows import Floats, LayerRows, Levels
 
 STEP = 2.5e-4  # microseconds that deciding one weight costs for another and each kept rounding
 WIDTH = 16
 
 
 def gptq(
-    rows: Rows,
+    rows: LayerRows,
     *,
     rng: np.random.Generator,
     start: Levels | None = None,
@@ -50,7 +50,7 @@ def gptq(
 
 
 def babai(
-    rows: Rows,
+    rows: LayerRows,
     *,
     rng: np.random.Generator,
     start: Levels | None = None,
@@ -74,7 +74,7 @@ def babai(
 
 
 def beam(
-    rows: Rows,
+    rows: LayerRows,
     *,
     rng: np.random.Generator,
     start: Levels | None = None,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from anneal.rounding.descent import flip
-from anneal.rounding.rows import Levels, Rows
+from anneal.rounding.rows import LayerRows, Levels
 
 STRETCH, SHIFT = 1.2, -0.1
 NUM_STEPS = 10_000
@@ -25,7 +25,7 @@ FIRST, SECOND, TINY = 0.9, 0.999, 1e-8  # Adam's
 
 
 def relax(
-    rows: Rows,
+    rows: LayerRows,
     *,
     rng: np.random.Generator,
     start: Levels | None = None,
@@ -47,7 +47,7 @@ def relax(
 
 
 def relax_and_flip(
-    rows: Rows,
+    rows: LayerRows,
     *,
     rng: np.random.Generator,
     start: Levels | None = None,
@@ -59,7 +59,7 @@ def relax_and_flip(
     return flip(rows, rng=rng, start=found, num_threads=num_threads)
 
 
-def _relaxed(rows: Rows, num_steps: int, rate: float, regularisation: float) -> Levels:
+def _relaxed(rows: LayerRows, num_steps: int, rate: float, regularisation: float) -> Levels:
     floor = np.clip(np.floor(rows.target), rows.lower, rows.upper)
     room = torch.from_numpy(np.minimum(rows.upper - floor, 1)).float()
     base = torch.from_numpy(floor - rows.target).float()

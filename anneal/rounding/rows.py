@@ -16,7 +16,7 @@ Levels = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class LayerRows:
     """Rows of a layer, each to be rounded to levels q with the least cost.
 
     cost of a row: weight·(q − target)ᵀH(q − target) + constant, q whole in lower … upper (Nagel et
@@ -54,13 +54,13 @@ class Rows:
         *,
         corners: bool = False,
         constant: ArrayLike = 0.0,
-    ) -> Rows:
+    ) -> LayerRows:
         """Return the problem of rounding real weights ``target``, (rows, n), to a grid.
 
         ``corners``: only the two levels around each weight, as AdaRound (§3.2); else all levels.
 
         >>> import numpy as np
-        >>> rows = Rows.of([[0.4, 0.6]], np.eye(2)[None], Grid(np.ones(1), np.zeros(1), -4, 3))
+        >>> rows = LayerRows.of([[0.4, 0.6]], np.eye(2)[None], Grid(np.ones(1), np.zeros(1), -4, 3))
         >>> rows.costs(rows.nearest())
         array([0.32])
         """
@@ -123,7 +123,7 @@ class Rows:
         found: Floats = self.weight * np.maximum(products, 0.0) + self.constant
         return found
 
-    def damped(self, share: float) -> Rows:
+    def damped(self, share: float) -> LayerRows:
         """Return the problem with ``share`` of the mean diagonal added to each Hessian's diagonal.
 
         What no input reaches (a zero on the diagonal) gets the mean too, so that factors exist.

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from anneal.rounding.rows import Levels, Rows
+from anneal.rounding.rows import LayerRows, Levels
 
 
 def neal(
-    rows: Rows,
+    rows: LayerRows,
     *,
     rng: np.random.Generator,
     start: Levels | None = None,
@@ -25,11 +25,11 @@ def neal(
     return sample(rows, sampler, rng=rng, num_reads=num_reads, num_sweeps=num_sweeps)
 
 
-def sample(rows: Rows, sampler: Any, *, rng: np.random.Generator, **parameters: Any) -> Levels:
+def sample(rows: LayerRows, sampler: Any, *, rng: np.random.Generator, **parameters: Any) -> Levels:
     """Return the best that a dimod sampler finds for each row; it gets a seed and ``parameters``.
 
     >>> from anneal.solvers.exact import ExactSampler
-    >>> rows = Rows(np.array([[0.4, 0.6]]), np.eye(2)[None], *np.array([[[0, 0]], [[1, 1]]]),
+    >>> rows = LayerRows(np.array([[0.4, 0.6]]), np.eye(2)[None], *np.array([[[0, 0]], [[1, 1]]]),
     ...             np.ones(1), np.zeros(1))
     >>> sample(rows, ExactSampler(), rng=np.random.default_rng(0))
     array([[0, 1]])

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from anneal.rounding.rows import Levels, Rows
+from anneal.rounding.rows import LayerRows, Levels
 
 
 def nearest(
-    rows: Rows, *, rng: np.random.Generator, start: Levels | None = None, num_threads: int = 1
+    rows: LayerRows, *, rng: np.random.Generator, start: Levels | None = None, num_threads: int = 1
 ) -> Levels:
     """Round every weight to the nearest level; the other arguments are those of every rounder."""
     return rows.nearest()
 
 
 def stochastic(
-    rows: Rows, *, rng: np.random.Generator, start: Levels | None = None, num_threads: int = 1
+    rows: LayerRows, *, rng: np.random.Generator, start: Levels | None = None, num_threads: int = 1
 ) -> Levels:
     """Round every weight up with the probability of its fraction (Gupta et al. 2015)."""
     floor = np.floor(rows.target)

@@ -10,7 +10,7 @@ from anneal.kernels import rounding as kernels
 from anneal.kernels.threads import over_rows
 from anneal.rounding.factors import factorise, in_order, out_of_order, rows_in_order
 from anneal.rounding.neighbourhoods import TINY, lns
-from anneal.rounding.rows import Floats, Levels, Rows
+from anneal.rounding.rows import Floats, LayerRows, Levels
 
 MAX_NODES = 1_000_000
 NODE = 0.02  # microseconds that a node costs
@@ -19,7 +19,8 @@ NODE = 0.02  # microseconds that a node costs
 class Searched(NamedTuple):
     """Levels, and below which cost no rounding of a row can be: its own where it is optimal.
 
-    levels: (rows, n); bounds: (rows,), in the unit of :meth:`~anneal.rounding.rows.Rows.costs`.
+    levels: (rows, n); bounds: (rows,), in the unit of
+    :meth:`~anneal.rounding.rows.LayerRows.costs`.
     """
 
     levels: Levels
@@ -27,7 +28,7 @@ class Searched(NamedTuple):
 
 
 def exact(
-    rows: Rows,
+    rows: LayerRows,
     *,
     rng: np.random.Generator,
     start: Levels | None = None,
@@ -41,13 +42,13 @@ def exact(
 
 
 def search(
-    rows: Rows, start: Levels, *, num_threads: int = 1, max_nodes: int = MAX_NODES
+    rows: LayerRows, start: Levels, *, num_threads: int = 1, max_nodes: int = MAX_NODES
 ) -> Searched:
     """Return the best levels found from ``start`` on, never worse, and lower bounds of the costs.
 
     A singular Hessian is searched with a trace on its diagonal; the bound allows for it.
 
-    >>> rows = Rows(np.array([[0.4, 0.6]]), np.eye(2)[None], *np.array([[[0, 0]], [[1, 1]]]),
+    >>> rows = LayerRows(np.array([[0.4, 0.6]]), np.eye(2)[None], *np.array([[[0, 0]], [[1, 1]]]),
     ...             np.ones(1), np.zeros(1))
     >>> search(rows, np.array([[1, 0]])).levels
     array([[0, 1]])

@@ -15,7 +15,7 @@ from anneal.problem import Problem
 from anneal.rounding import ROUNDERS, get_rounder
 from anneal.rounding.factors import ORDERS, factorise
 from anneal.rounding.grids import Grid, make_grid
-from anneal.rounding.rows import Levels, Rows
+from anneal.rounding.rows import LayerRows, Levels
 from anneal.rounding.spheres import search
 from anneal.testing import check_problem
 
@@ -38,7 +38,7 @@ def make_rows(
     rank: int | None = None,
     corners: bool = False,
     seed: int = 0,
-) -> Rows:
+) -> LayerRows:
     """Rows with inputs as after a ReLU: correlated, with a mean, and of low rank if wanted."""
     rng = np.random.default_rng(seed)
     mixing = rng.normal(size=(groups, fan_in, rank or fan_in))
@@ -48,17 +48,17 @@ def make_rows(
     inputs += noise * rng.normal(size=inputs.shape)
     hessian = inputs.transpose(0, 2, 1) @ inputs / inputs.shape[1]
     weights = rng.normal(size=(num_rows, fan_in))
-    return Rows.of(weights, hessian, make_grid(weights, bits), corners=corners)
+    return LayerRows.of(weights, hessian, make_grid(weights, bits), corners=corners)
 
 
-def round_by(name: str, rows: Rows, *, seed: int = 1, **options: object) -> Levels:
+def round_by(name: str, rows: LayerRows, *, seed: int = 1, **options: object) -> Levels:
     found: Levels = get_rounder(name)(
         rows, rng=np.random.default_rng(seed), **{**QUICK.get(name, {}), **options}
     )
     return found
 
 
-def least_costs(rows: Rows) -> np.ndarray:
+def least_costs(rows: LayerRows) -> np.ndarray:
     """The least cost of each row over all levels within its bounds."""
     best = np.full(rows.num_rows, np.inf)
     for index in range(rows.num_rows):
@@ -84,11 +84,11 @@ def test_levels_are_whole_and_within_bounds(name: str, corners: bool, kind: str)
     assert np.isfinite(rows.costs(levels)).all()  # It raises for levels out of bounds.
 
 
-def with_dead_inputs(rows: Rows) -> Rows:
+def with_dead_inputs(rows: LayerRows) -> LayerRows:
     hessian = rows.hessian.copy()
     hessian[:, [0, 3]] = 0
     hessian[:, :, [0, 3]] = 0
-    return Rows(rows.target, hessian, rows.lower, rows.upper, rows.weight, rows.constant)
+    return LayerRows(rows.target, hessian, rows.lower, rows.upper, rows.weight, rows.constant)
 
 
 @pytest.mark.parametrize("name", ROUNDERS)
@@ -186,7 +186,7 @@ def test_bounds_hold_and_meet_the_cost_where_the_search_is_complete(max_nodes: i
 
 def test_the_relaxation_goes_to_the_minimum_of_one_weight() -> None:
     # Without others, AdaRound has to end at the nearer of the two levels (eqs. 21-25).
-    rows = Rows(
+    rows = LayerRows(
         np.array([[0.2], [0.7], [0.45]]), np.eye(1)[None], np.zeros((3, 1), np.int64),
         np.ones((3, 1), np.int64), np.ones(3), np.zeros(3),
     )  # fmt: skip
@@ -217,7 +217,7 @@ def test_one_bit_is_an_ising_model() -> None:
 
 def test_a_constant_shifts_the_cost_alone() -> None:
     rows = make_rows()
-    more = Rows.of(
+    more = LayerRows.of(
         np.zeros((2, 7)), rows.hessian, Grid(np.ones(2), np.zeros(2), -4, 3), constant=[1.0, 2.0]
     )
     assert more.costs(np.zeros((2, 7))).tolist() == [1.0, 2.0]
@@ -235,7 +235,7 @@ def test_rows_that_cannot_be_are_refused(change: dict[str, np.ndarray], message:
     rows = make_rows()
     parts = {**vars(rows), **change}
     with pytest.raises(InputError, match=message):
-        Rows(**parts)
+        LayerRows(**parts)
 
 
 def test_levels_that_cannot_be_are_refused() -> None:
