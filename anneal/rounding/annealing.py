@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from anneal.kernels import rounding as kernels
+from anneal.kernels import levels as kernels
 from anneal.kernels.random import new_state
 from anneal.kernels.threads import over_rows
 from anneal.rounding.descent import flip, worth
+from anneal.rounding.grids import Floats
 from anneal.rounding.planes import babai
-from anneal.rounding.rows import Floats, LayerRows, Levels
+from anneal.rounding.rows import LayerRows, Levels
 
 OFFER = 2e-3  # microseconds that a sweep costs for each weight, and as much for its neighbours
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from anneal.kernels import rounding as kernels
+from anneal.kernels import levels as kernels
 from anneal.kernels.threads import over_rows
-from anneal.rounding.rows import Floats, LayerRows, Levels
+from anneal.rounding.grids import Floats
+from anneal.rounding.rows import LayerRows, Levels
 
 # A move must pay more than this share of the mean diagonal: less is noise of the arithmetic.
 LEAST = 1e-10

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anneal.errors import InputError
-from anneal.rounding.rows import Floats, LayerRows
+from anneal.rounding.grids import Floats
+from anneal.rounding.rows import LayerRows
 
 ORDERS = ("diagonal", "natural", "pivot")
 DAMPING = 0.01  # of the mean diagonal, as GPTQ (Frantar et al. 2022, §3.3)

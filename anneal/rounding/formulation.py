@@ -11,13 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anneal.errors import InputError
-from anneal.rounding.grids import Grid
+from anneal.rounding.grids import Floats, Grid
 from anneal.rounding.rows import LayerRows
 
-Floats = NDArray[np.float64]
 RIDGE = 0.01  # share of the mean diagonal
 RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1)
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anneal.kernels import rounding as kernels
+from anneal.kernels import levels as kernels
 from anneal.kernels.threads import over_rows
 from anneal.rounding.descent import flip, worth
 from anneal.rounding.factors import factorise
+from anneal.rounding.grids import Floats
 from anneal.rounding.planes import WIDTH, beam
-from anneal.rounding.rows import Floats, LayerRows, Levels
+from anneal.rounding.rows import LayerRows, Levels
 
 SIZE = 16
 TINY = 1e-9  # share of the mean diagonal that makes a part of a singular Hessian definite

@@ -9,10 +9,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import cholesky
 
-from anneal.kernels import rounding as kernels
+from anneal.errors import InputError
+from anneal.kernels import planes as kernels
 from anneal.kernels.threads import over_rows
 from anneal.rounding.factors import DAMPING, factorise, out_of_order, rows_in_order
-from anneal.rounding.rows import Floats, LayerRows, Levels
+from anneal.rounding.grids import Floats
+from anneal.rounding.rows import LayerRows, Levels
 
 STEP = 2.5e-4  # microseconds that deciding one weight costs for another and each kept rounding
 WIDTH = 16
@@ -83,7 +85,12 @@ def beam(
     damping: float = DAMPING,
     width: int = WIDTH,
 ) -> Levels:
-    """Keep the ``width`` cheapest partial roundings from weight to weight (K-best)."""
+    """Keep the ``width`` cheapest partial roundings from weight to weight (K-best).
+
+    Raises :class:`~anneal.errors.InputError` for a width that is no multiple of 8.
+    """
+    if width < kernels.LANES or width % kernels.LANES:
+        raise InputError(f"width must be a multiple of {kernels.LANES}, is {width}")
     factors = factorise(rows.damped(damping).hessian, order=order)
     target, lower, upper = rows_in_order(rows, factors.order)
     levels = np.empty_like(target)

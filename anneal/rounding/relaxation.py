@@ -8,8 +8,6 @@ expectation over all inputs stands in for the paper's batches of 32 images.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -93,6 +91,4 @@ def _relaxed(rows: LayerRows, num_steps: int, rate: float, regularisation: float
 
 def _first_values(fraction: Tensor) -> Tensor:
     """Return V with h(V) = fraction, kept off the ends where h has no slope."""
-    edge = math.nextafter(0.0, 1.0) + 1e-4
-    inner = (fraction.clamp(edge, 1 - edge) - SHIFT) / STRETCH
-    return torch.logit(inner)
+    return torch.logit((fraction.clamp(1e-4, 1 - 1e-4) - SHIFT) / STRETCH)

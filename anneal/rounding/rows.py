@@ -9,9 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from anneal.errors import InputError
 from anneal.problems.rounding import Rounding
-from anneal.rounding.grids import Grid
+from anneal.rounding.grids import Floats, Grid
 
-Floats = NDArray[np.float64]
 Levels = NDArray[np.int64]
 
 

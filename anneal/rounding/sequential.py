@@ -27,13 +27,12 @@ from anneal.rounding.formulation import (
     output_error,
 )
 from anneal.rounding.graphs import Traced
-from anneal.rounding.grids import Grid, make_grid
+from anneal.rounding.grids import Floats, Grid, make_grid
 from anneal.rounding.inputs import moments, weight_rows
 from anneal.rounding.planes import babai
 from anneal.rounding.quantisers import Quantiser, quantise_inputs, range_of
 from anneal.rounding.tracing import Layer
 
-Floats = NDArray[np.float64]
 Progress = Callable[[float, str], None]
 
 

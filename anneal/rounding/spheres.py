@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anneal.kernels import rounding as kernels
+from anneal.kernels import planes as kernels
 from anneal.kernels.threads import over_rows
 from anneal.rounding.factors import factorise, in_order, out_of_order, rows_in_order
+from anneal.rounding.grids import Floats
 from anneal.rounding.neighbourhoods import TINY, lns
-from anneal.rounding.rows import Floats, LayerRows, Levels
+from anneal.rounding.rows import LayerRows, Levels
 
 MAX_NODES = 1_000_000
 NODE = 0.02  # microseconds that a node costs

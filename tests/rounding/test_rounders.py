@@ -139,6 +139,12 @@ def test_a_beam_of_everything_is_exact() -> None:
     assert rows.costs(found) == pytest.approx(least_costs(rows), rel=1e-9)
 
 
+@pytest.mark.parametrize("width", [0, 4, 12])
+def test_a_width_that_lanes_do_not_divide_is_refused(width: int) -> None:
+    with pytest.raises(InputError, match="width must be a multiple of 8"):
+        round_by("beam", make_rows(), width=width)
+
+
 def test_a_wider_beam_costs_less_as_a_whole() -> None:
     rows = make_rows(num_rows=60, fan_in=50)
     costs = [rows.costs(round_by("beam", rows, width=width)).sum() for width in (8, 64)]
