@@ -10,7 +10,7 @@ import numpy as np
 
 from anneal.ising import Ising
 from anneal.rounding import get_rounder
-from anneal.rounding.grids import Grid
+from anneal.rounding.grids import make_grid
 from anneal.rounding.rows import LayerRows
 from anneal.solvers import SOLVERS, get_solver
 
@@ -27,7 +27,8 @@ def warm_up() -> None:
                 if name != "exact":
                     get_solver(name)().sample(bqm, num_reads=1, num_sweeps=100, seed=1)
     get_solver("exact")().sample(_example(1.0, 1.0, 10).to_bqm())
-    rows = LayerRows.of([[0.3, 0.6, -0.4]], np.eye(3)[None], Grid(np.ones(1), np.zeros(1), -4, 3))
+    weights = [[0.3, 0.6, -0.4]]
+    rows = LayerRows.of(weights, np.eye(3)[None], make_grid(weights, 3))
     for name in ("babai", "exact", "anneal"):
         get_rounder(name)(rows, rng=np.random.default_rng(1))
 

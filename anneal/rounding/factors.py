@@ -12,7 +12,9 @@ from anneal.rounding.grids import Floats
 from anneal.rounding.rows import LayerRows
 
 ORDERS = ("diagonal", "natural", "pivot")
-DAMPING = 0.01  # of the mean diagonal, as GPTQ (Frantar et al. 2022, §3.3)
+# Share of the mean diagonal that makes a singular Hessian definite. GPTQ's hundredth (Frantar et
+# al. 2022, §3.3) is the ridge of the formulation: it belongs to the cost.
+DAMPING = 1e-7
 
 
 class Factors(NamedTuple):

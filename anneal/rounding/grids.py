@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anneal.errors import InputError
+from anneal.kernels import shares as kernels
+from anneal.kernels.threads import over_rows
 
 Floats = NDArray[np.float64]
 METHODS = ("minmax", "mse", "hessian")
 # Shares of the range that are tried for the step with the least error.
 SHRINKS = np.linspace(0.3, 1.0, 80)
 MAX_BITS = 16
+WEIGHT = 2e-3  # microseconds that one weight on one grid costs
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,7 @@ def make_grid(
     per_row: bool = True,
     method: str = "mse",
     importance: ArrayLike | None = None,
+    num_threads: int = 1,
 ) -> Grid:
     """Return a grid of 2^bits levels for weights, (rows, n), with a step for each row or for all.
 
@@ -67,17 +71,35 @@ def make_grid(
     share: Floats = np.ones_like(rows)
     if method == "hessian":
         share = np.broadcast_to(np.asarray(importance, np.float64), array.shape).reshape(rows.shape)
-    grid = _spanning(rows, bits, symmetric=symmetric, shrink=np.ones(len(rows)))
+        share = np.ascontiguousarray(share)
+    shrink = np.ones(len(rows))
     if method != "minmax":
-        best, least = np.ones(len(rows)), np.full(len(rows), np.inf)
-        for shrink in SHRINKS:
-            tried = _spanning(rows, bits, symmetric=symmetric, shrink=np.full(len(rows), shrink))
-            error = (share * (tried.nearest(rows) - rows) ** 2).sum(1)
-            best = np.where(error <= least, shrink, best)
-            least = np.minimum(error, least)
-        grid = _spanning(rows, bits, symmetric=symmetric, shrink=best)
+        shrink = _best_shrinks(rows, share, bits, symmetric=symmetric, num_threads=num_threads)
+    grid = _spanning(rows, bits, symmetric=symmetric, shrink=shrink)
     scale, zero = (np.broadcast_to(part, len(array)).copy() for part in (grid.scale, grid.zero))
     return Grid(scale, zero, grid.lowest, grid.highest)
+
+
+def _best_shrinks(
+    rows: Floats, share: Floats, bits: int, *, symmetric: bool, num_threads: int
+) -> Floats:
+    """Return of each row the share of its range with the least squared error."""
+    tried = [
+        _spanning(rows, bits, symmetric=symmetric, shrink=np.full(len(rows), shrink))
+        for shrink in SHRINKS
+    ]
+    scales, zeros = (
+        np.stack([getattr(grid, name) for grid in tried], 1) for name in ("scale", "zero")
+    )
+    ends = float(tried[0].lowest), float(tried[0].highest)
+    best = np.zeros(len(rows), np.int64)
+    over_rows(
+        lambda *part: kernels.least_errors(rows, share, scales, zeros, *ends, best, *part),
+        len(rows),
+        microseconds=rows.shape[1] * len(SHRINKS) * WEIGHT,
+        num_threads=num_threads,
+    )
+    return SHRINKS[best]
 
 
 def _check(weights: Floats, bits: int, method: str, importance: ArrayLike | None) -> None:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from anneal.rounding.formulation import InputMoments
 from anneal.rounding.tracing import Layer
 
+PLACES = 2  # as many for each weight of a row are unfolded at once, or more
+
 
 def weight_rows(layer: Layer) -> NDArray[np.float64]:
     """Return the weights as (outputs, fan-in)."""
@@ -20,37 +22,46 @@ def weight_rows(layer: Layer) -> NDArray[np.float64]:
 
 
 def unfolded(layer: Layer, inputs: Tensor) -> Tensor:
-    """Return what each output reads, (groups, places, fan-in), of a batch of inputs."""
+    """Return what each output reads, (groups, fan-in, places), of a batch of inputs."""
     if isinstance(layer, nn.Linear):
-        return inputs.reshape(1, -1, inputs.shape[-1])
-    groups = layer.groups
+        return inputs.reshape(1, -1, inputs.shape[-1]).transpose(1, 2)
     if layer.kernel_size == (1, 1) and layer.stride == (1, 1) and layer.padding == (0, 0):
-        rows = inputs.movedim(1, -1).reshape(-1, groups, inputs.shape[1] // groups)
-        return rows.transpose(0, 1)
-    options: Any = {
-        "kernel_size": layer.kernel_size,
-        "stride": layer.stride,
-        "padding": layer.padding,
-        "dilation": layer.dilation,
-    }
-    patches = F.unfold(inputs, **options)
+        patches = inputs.flatten(2)
+    else:
+        options: Any = {
+            "kernel_size": layer.kernel_size,
+            "stride": layer.stride,
+            "padding": layer.padding,
+            "dilation": layer.dilation,
+        }
+        patches = F.unfold(inputs, **options)
     batch, width, places = patches.shape
-    split = patches.view(batch, groups, width // groups, places)
-    return split.permute(1, 0, 3, 2).reshape(groups, batch * places, width // groups)
+    split = patches.view(batch, layer.groups, width // layer.groups, places)
+    return split.permute(1, 2, 0, 3).reshape(layer.groups, -1, batch * places)
 
 
 @torch.no_grad()
 def moments(layer: Layer, inputs: Tensor, floats: Tensor | None = None) -> InputMoments:
     """Return the moments of a batch of inputs, and of the float network's beside them.
 
-    Products are of float32, sums over batches of float64.
+    Products are of float32, sums over batches of float64. So many images are unfolded at once that
+    there are enough places for a product of matrices, and no more: the unfolded stay in the cache.
     """
-    rows = unfolded(layer, inputs)
-    beside = rows if floats is None else unfolded(layer, floats)
-    turned = rows.transpose(1, 2)
-    second = torch.matmul(turned, rows)
-    cross = second if floats is None else torch.matmul(turned, beside)
-    count = rows.shape[1]
-    sums = second, rows.sum(1), cross, beside.sum(1)
+    groups = 1 if isinstance(layer, nn.Linear) else layer.groups
+    fan_in, places = layer.weight[0].numel(), inputs[0, 0].numel()
+    second, cross = (torch.zeros(groups, fan_in, fan_in) for _ in range(2))
+    mean, float_mean = (torch.zeros(groups, fan_in) for _ in range(2))
+    beside, count = inputs if floats is None else floats, 0
+    step = len(inputs) if isinstance(layer, nn.Linear) else -(-PLACES * fan_in // places)
+    for x, f in zip(inputs.split(step), beside.split(step), strict=True):
+        rows = unfolded(layer, x)
+        across = rows if floats is None else unfolded(layer, f)
+        second.baddbmm_(rows, rows.transpose(1, 2))
+        if floats is not None:
+            cross.baddbmm_(rows, across.transpose(1, 2))
+        mean += rows.sum(2)
+        float_mean += across.sum(2)
+        count += rows.shape[2]
+    sums = second, mean, second if floats is None else cross, float_mean
     arrays = [part.double().numpy() / count for part in sums]
     return InputMoments(arrays[0], arrays[1], arrays[2], arrays[3], count)

@@ -225,6 +225,7 @@ def _round_layer(
         per_row=options.per_row,
         method=options.scale,
         importance=importance,
+        num_threads=num_threads,
     )
     assert layer.bias is not None
     bias = layer.bias.detach().double().numpy()
@@ -278,7 +279,7 @@ def held_out_ridge(
         for here, there in (halves, halves[::-1]):
             assert here is not None and there is not None
             rows = formulation.rows(weights, here, grid, corners=options.corners)
-            new = grid.weights(babai(rows, rng=rng, damping=0.0))
+            new = grid.weights(babai(rows, rng=rng))
             new_bias = formulation.bias(weights, new, bias, here)
             error += float(output_error(weights, new, bias, new_bias, there).sum())
         errors.append(error)

@@ -59,10 +59,10 @@ def random_moments(
 def test_unfolded_inputs_times_weights_are_the_outputs(layer: nn.Conv2d | nn.Linear) -> None:
     x = torch.randn(3, 7) if isinstance(layer, nn.Linear) else torch.randn(3, 4, 9, 8)
     rows = unfolded(layer, x)
-    weights = layer.weight.flatten(1).view(len(rows), -1, rows.shape[2])
+    weights = layer.weight.flatten(1).view(len(rows), -1, rows.shape[1])
     expected = layer(x)
     expected = expected if expected.dim() == 2 else expected.movedim(1, -1).flatten(0, -2)
-    found = (rows @ weights.transpose(1, 2)).movedim(0, 1).flatten(1)
+    found = (weights @ rows).flatten(0, 1).T
     assert torch.allclose(found, expected, atol=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_moments_of_batches_add() -> None:
     for name in ("second", "mean", "cross", "float_mean"):
         assert np.allclose(getattr(whole, name), getattr(parts, name), atol=1e-5)
     assert whole.count == parts.count == 6 * 9
-    other = InputMoments.of(*(unfolded(layer, part).double().numpy() for part in (x, f)))
+    other = InputMoments.of(*(unfolded(layer, part).mT.double().numpy() for part in (x, f)))
     assert np.allclose(whole.cross, other.cross, atol=1e-5)
 
 
