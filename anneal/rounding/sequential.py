@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch.fx.node import map_arg
 
 from anneal.errors import InputError
 from anneal.rounding import get_rounder
+from anneal.rounding.bounds import Posed, judge_rows
 from anneal.rounding.formulation import (
     RIDGES,
     Formulation,
@@ -44,6 +46,7 @@ class RoundingOptions:
     diagonal, or ``held-out``, the best of five on half of the images for those of the other half.
     ``corners``: the two levels around each weight alone. ``activation_bits``: of each layer's
     input, one grid for all of it, over a range by ``minmax``, ``mse`` or ``percentile``.
+    ``bounds``: also say below which cost no rounding of a layer can be.
     """
 
     bits: int = 4
@@ -58,6 +61,7 @@ class RoundingOptions:
     scale: str = "mse"
     activation_bits: int | None = None
     activation_range: str = "mse"
+    bounds: bool = False
     seed: int = 0
 
 
@@ -66,7 +70,7 @@ class RoundedLayer(NamedTuple):
 
     cost, nearest: E[(Ŵx + b̂ − Wf − b)²], without what nothing can change, summed over outputs; of
     the rounding and of the nearest levels with the bias that goes with them. up: share of weights
-    at the upper of the two levels around them.
+    at the upper of the two levels around them. posed: what the problem that was solved says.
     """
 
     levels: NDArray[np.int64]
@@ -78,6 +82,7 @@ class RoundedLayer(NamedTuple):
     up: float
     seconds: float
     quantiser: Quantiser | None = None
+    posed: Posed | None = None
 
 
 class RoundedNetwork(NamedTuple):
@@ -94,16 +99,17 @@ def round_network(
     *,
     batch_size: int = 16,
     num_threads: int = 1,
+    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     known: Callable[[str], RoundedLayer | None] = lambda name: None,
     keep: Callable[[str, RoundedLayer], None] = lambda name, layer: None,
     progress: Progress = lambda fraction, remark: None,
 ) -> RoundedNetwork:
     """Return a copy of a network whose layers are rounded for these images.
 
-    images: (num, channels, height, width), as the network reads them. ``known`` gives back layers
-    that ``keep`` was given before, so that an interrupted run goes on. Raises
-    :class:`~anneal.errors.InputError` for fewer than two images and for activations that are not
-    finite.
+    images: (num, channels, height, width), as the network reads them. ``ranges``: of the inputs of
+    layers, where they are not to be measured. ``known`` gives back layers that ``keep`` was given
+    before, so that an interrupted run goes on. Raises :class:`~anneal.errors.InputError` for fewer
+    than two images, and with the layer's name for inputs that are not finite.
     """
     if len(images) < 2:
         raise InputError(f"at least two images are needed for calibration, got {len(images)}")
@@ -117,7 +123,18 @@ def round_network(
         found = known(name)
         if found is None:
             rng = np.random.default_rng([options.seed, len(layers)])
-            found = _round_layer(layer, inputs, floats, options, rng=rng, num_threads=num_threads)
+            try:
+                found = _round_layer(
+                    layer,
+                    inputs,
+                    floats,
+                    options,
+                    given=ranges.get(name),
+                    rng=rng,
+                    num_threads=num_threads,
+                )
+            except InputError as error:
+                raise InputError(f"layer '{name}': {error}") from error
             keep(name, found)
         install(layer, found)
         layers[name] = found
@@ -199,17 +216,16 @@ def _round_layer(
     floats: Sequence[Tensor],
     options: RoundingOptions,
     *,
+    given: tuple[float, float] | None,
     rng: np.random.Generator,
     num_threads: int,
 ) -> RoundedLayer:
-    """Return a layer rounded for its inputs."""
+    """Return a layer rounded for its inputs, which have a given range or one to be measured."""
     started = time.perf_counter()
     quantiser = None
     if options.activation_bits is not None:
-        quantiser = Quantiser.over(
-            *range_of(inputs, options.activation_bits, options.activation_range),
-            options.activation_bits,
-        )
+        span = given or range_of(inputs, options.activation_bits, options.activation_range)
+        quantiser = Quantiser.over(*span, options.activation_bits)
         inputs = [quantiser(batch) for batch in inputs]
     halves = _moments(layer, inputs, floats)
     total = halves[0] + halves[1] if halves[1] is not None else halves[0]
@@ -243,9 +259,12 @@ def _round_layer(
     nearest = output_error(weights, plain, bias, plain_bias, total).sum()
     up = float(np.mean(levels > np.floor(grid.levels(weights))))
     seconds = time.perf_counter() - started
+    beside = np.rint(grid.levels(plain)).astype(np.int64)
+    posed = judge_rows(rows, levels, beside, bounds=options.bounds, num_threads=num_threads)
     return RoundedLayer(
-        levels, grid, new_bias, float(ridge), float(cost), float(nearest), up, seconds, quantiser
-    )
+        levels, grid, new_bias, float(ridge), float(cost), float(nearest), up, seconds, quantiser,
+        posed,
+    )  # fmt: skip
 
 
 def _moments(
