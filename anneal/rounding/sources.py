@@ -1,4 +1,4 @@
-"""Networks to round: by name, or from a factory and a file of weights."""
+"""Networks to round: by name, from an ONNX file, or from a factory and a file of weights."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from anneal.errors import InputError
 from anneal.files import Pathlike
 from anneal.registry import load, resolve
 from anneal.rounding.images import Preprocessing
+from anneal.rounding.onnx_networks import read_network
 
 NETWORKS = {"efficientnet-lite0": "anneal.rounding.sources:efficientnet_lite0"}
 
@@ -26,21 +27,32 @@ class Source(NamedTuple):
     preprocessing: Preprocessing
 
 
-def load_network(name: str, *, weights: Pathlike | None = None) -> Source:
-    """Return a network by its name in ``NETWORKS``, or what ``package.module:factory`` makes.
+def load_network(name: str, *, weights: Pathlike | None = None, size: int | None = None) -> Source:
+    """Return a network by its name in ``NETWORKS``, that of a file ``….onnx``, or what
+    ``package.module:factory`` makes.
 
     ``weights``: a safetensors file or a state dict of torch, for the network of a factory. A
-    factory takes no argument and returns an ``nn.Module``. Raises
+    factory takes no argument and returns an ``nn.Module``. ``size``: of the images, if not the
+    network's own; shapes and padding of an ONNX file are worked out for it. How pixels are scaled
+    such a file does not say, nor does a factory: replace ``mean`` and ``std`` of the preprocessing
+    where (x − 127)/128 is not what the network was trained with. Raises
     :class:`~anneal.errors.InputError` for what is unknown, missing or does not fit.
 
     >>> load_network("torch.nn:Flatten").preprocessing.size
     224
     """
-    if name in NETWORKS:
-        if weights is not None:
-            raise InputError(f"'{name}' has weights of its own")
-        found: Source = load(NETWORKS[name])()
+    onnx = Path(name).suffix.lower() == ".onnx"
+    if weights is not None and (onnx or name in NETWORKS):
+        raise InputError(f"'{name}' has weights of its own")
+    if onnx:
+        return Source(*read_network(name, size=size))
+    found = load(NETWORKS[name])() if name in NETWORKS else _made(name, weights)
+    if size is None:
         return found
+    return found._replace(preprocessing=found.preprocessing._replace(size=size))
+
+
+def _made(name: str, weights: Pathlike | None) -> Source:
     factory = resolve(NETWORKS, name, kind="network")
     network = factory() if callable(factory) else factory
     if not isinstance(network, nn.Module):

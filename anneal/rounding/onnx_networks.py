@@ -1,0 +1,260 @@
+"""Networks out of ONNX files, as torch.fx graphs of torch's own modules and functions.
+
+Constants are computed as a file is read; shapes follow from that of the input; then each node that
+the output depends on becomes what its row of ``OPERATORS`` says. All is in float32.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.fx import GraphModule
+
+from anneal.errors import InputError
+from anneal.files import Pathlike
+from anneal.rounding.images import Preprocessing
+from anneal.rounding.onnx_assembly import Assembly, Operation
+from anneal.rounding.onnx_operators import FLOATS, OPERATORS, VALUES, permuted
+
+LEAST_OPSET = 7  # The first that broadcasts as numpy does.
+BATCH = 7  # where a file leaves the number of images open; few dimensions are mistaken for it
+DOMAINS = ("", "ai.onnx")
+QUANTISED = {
+    "ConvInteger",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "MatMulInteger",
+    "QLinearConv",
+    "QLinearMatMul",
+    "QuantizeLinear",
+}
+
+
+class _Layout(NamedTuple):
+    """How images come into a file's network; ``last``: with their channels in the last dimension.
+
+    ``name``: of the input; ``batch``: how many images at once, as the file says.
+    """
+
+    name: str
+    batch: int
+    size: int
+    channels: int
+    last: bool
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """The shape of the input."""
+        _, batch, size, channels, last = self
+        return (batch, size, size, channels) if last else (batch, channels, size, size)
+
+
+def read_network(path: Pathlike, *, size: int | None = None) -> tuple[GraphModule, Preprocessing]:
+    """Return the network of an ONNX file, (num, channels, size, size) → logits, and its input.
+
+    Layers are named as the file names them, or their weights: those of torch keep their names. A
+    Softmax at the end is left out. ``size``: of the images for which shapes and padding are
+    worked out, if not the file's own, or 224 where it has none. Channels may come first or last
+    in the file, and come first here; mean and deviation no file tells: they are as always.
+
+    Raises :class:`~anneal.errors.InputError`, with the file's name, without the package onnx; for
+    a file that is damaged or incomplete; for other than one input of square images in floats and
+    one output; for a network that is quantised already; and for operators that are not in
+    ``OPERATORS``, or whose weights are computed, by the name of the node.
+    """
+    onnx = _load("onnx")
+    try:
+        model = _read(onnx, path)
+        opset = _check(model)
+        layout = _layout(model, size)
+        constants = _fold(onnx, model)
+        output = _logits(model)
+        nodes = _needed(model, output)
+        shapes = _shapes(onnx, model, layout.shape)
+        net = Assembly(opset, shapes, constants, _readers(model))
+        network = _build(onnx, nodes, output, net, layout)
+    except InputError as error:
+        raise InputError(error.reason, path=path) from error
+    return network, Preprocessing(size=layout.size, channels=layout.channels)
+
+
+def _load(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f"ONNX needs the package {name}: pip install 'qbnn[onnx]'") from error
+
+
+def _read(onnx: Any, path: Pathlike) -> Any:
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except OSError as error:
+        raise InputError(error.strerror or str(error)) from error
+    except Exception as error:  # protobuf and the checker refuse in ways of their own.
+        raise InputError(f"no ONNX model that can be read: {_first_line(error)}") from error
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _check(model: Any) -> int:
+    """Return the opset of a model, all of whose operators are known."""
+    opset: int = next((o.version for o in model.opset_import if o.domain in DOMAINS), 0)
+    if opset < LEAST_OPSET:
+        raise InputError(f"opset {opset}; the least is {LEAST_OPSET}")
+    for node in model.graph.node:
+        if node.op_type in QUANTISED:
+            raise InputError(f"already quantised: {node.op_type} at node '{_name(node)}'")
+    if len(model.graph.output) != 1:
+        raise InputError(f"{len(model.graph.output)} outputs; a classifier has one")
+    return opset
+
+
+def _name(node: Any) -> str:
+    return str(node.name or node.output[0])
+
+
+def _layout(model: Any, size: int | None) -> _Layout:
+    """Return how images come in; what the file leaves open is three channels, first, of 224."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs)
+        raise InputError(f"{len(inputs)} inputs ({names}); a network of images has one")
+    kind = inputs[0].type.tensor_type
+    dims = [dim.dim_value for dim in kind.shape.dim]
+    text = f"input '{inputs[0].name}' of shape ({', '.join(str(d or '?') for d in dims)})"
+    if len(dims) != 4 or kind.elem_type not in FLOATS:
+        raise InputError(f"{text}: no batch of images in floats")
+    last = dims[1] not in (1, 3) and dims[3] in (1, 3)
+    batch, channels, *sides = (dims[0], dims[3], *dims[1:3]) if last else dims
+    if channels not in (0, 1, 3) or len(set(sides) - {0}) > 1:
+        raise InputError(f"{text}: no square images of 1 or 3 channels")
+    return _Layout(inputs[0].name, batch or BATCH, size or max(sides) or 224, channels or 3, last)
+
+
+def _fold(onnx: Any, model: Any) -> dict[str, NDArray[Any]]:
+    """Return everything stored, and make nodes that read nothing else stored too, in place."""
+    graph, found = model.graph, {}
+    for tensor in graph.initializer:
+        found[tensor.name] = _array(onnx, tensor)
+    for node in list(graph.node):
+        given = {name for name in node.input if name}
+        if node.op_type != "Constant" and (not given or not given <= found.keys()):
+            continue
+        for name, array in _evaluated(onnx, model, node, found).items():
+            found[name] = array
+            graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+        graph.node.remove(node)
+    return found
+
+
+def _array(onnx: Any, tensor: Any) -> NDArray[Any]:
+    try:
+        found: NDArray[Any] = onnx.numpy_helper.to_array(tensor)
+    except Exception as error:  # Too few or too many bytes, or a type that numpy lacks.
+        raise InputError(f"'{tensor.name}' cannot be read: {_first_line(error)}") from error
+    return found
+
+
+def _evaluated(onnx: Any, model: Any, node: Any, known: dict[str, Any]) -> dict[str, Any]:
+    """Return what a node computes from what is stored."""
+    outputs = [name for name in node.output if name]
+    given = {name: known[name] for name in node.input if name}
+    try:
+        inputs, results = (
+            [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in names]
+            for names in (given, outputs)
+        )
+        graph = onnx.helper.make_graph([node], "constant", inputs, results)
+        alone = onnx.helper.make_model(graph, opset_imports=model.opset_import)
+        arrays = (
+            importlib.import_module("onnx.reference").ReferenceEvaluator(alone).run(None, given)
+        )
+    except Exception as error:  # What it lacks and what does not fit it says in many ways.
+        reason = f"{node.op_type} at node '{_name(node)}' cannot be computed"
+        raise InputError(f"{reason}: {_first_line(error)}") from error
+    return {name: np.asarray(array) for name, array in zip(outputs, arrays, strict=True)}
+
+
+def _shapes(onnx: Any, model: Any, images: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all values that follow from that of the input."""
+    graph, stored = model.graph, {tensor.name for tensor in model.graph.initializer}
+    for value in graph.input:
+        if value.name not in stored:
+            for dim, number in zip(value.type.tensor_type.shape.dim, images, strict=True):
+                dim.dim_value = number
+    # What the file says of other values may be of another size.
+    del graph.value_info[:]
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        graph = onnx.shape_inference.infer_shapes(
+            model, check_type=True, strict_mode=True, data_prop=True
+        ).graph
+    except Exception as error:
+        reason = f"does not fit an input of shape {images}: {_first_line(error)}"
+        raise InputError(reason) from error
+    shapes = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if value.type.tensor_type.HasField("shape") and all(
+            dim.HasField("dim_value") for dim in dims
+        ):
+            shapes[value.name] = tuple(dim.dim_value for dim in dims)
+    return shapes
+
+
+def _readers(model: Any) -> Counter[str]:
+    """Return how often each value is read; the output of the network is read once more."""
+    outputs = [value.name for value in model.graph.output]
+    return Counter([name for node in model.graph.node for name in node.input] + outputs)
+
+
+def _needed(model: Any, output: str) -> list[Any]:
+    """Return the nodes that a value depends on, in order; all their operators are known."""
+    needed, found = {output}, []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            found.append(node)
+            needed |= set(node.input[: VALUES.get(node.op_type)])
+    for node in found[::-1]:
+        if node.domain not in DOMAINS or node.op_type not in OPERATORS:
+            raise InputError(f"no operator {node.op_type}, as at node '{_name(node)}', is known")
+    return found[::-1]
+
+
+def _logits(model: Any) -> str:
+    """Return the value that is the output, or what a Softmax over classes at the end reads."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    output = str(model.graph.output[0].name)
+    while output in makers and makers[output].op_type == "Identity":
+        output = makers[output].input[0]
+    node = makers.get(output)
+    if node is None or node.op_type != "Softmax" or any(a.i == 0 for a in node.attribute):
+        return output
+    return str(node.input[0])
+
+
+def _build(onnx: Any, nodes: list[Any], output: str, net: Assembly, layout: _Layout) -> GraphModule:
+    """Return the network that these nodes are."""
+    images = net.graph.placeholder("images")
+    net.nodes[layout.name] = permuted(net, images, (0, 2, 3, 1)) if layout.last else images
+    for node in nodes:
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        words = {key: word.decode() for key, word in attributes.items() if isinstance(word, bytes)}
+        inputs, made = tuple(node.input), str(node.output[0])
+        op = Operation(node.op_type, _name(node), inputs, made, attributes | words)
+        net.nodes[made] = OPERATORS[op.kind](net, op)
+    net.graph.output(net.value(output))
+    network = GraphModule(net.owned, net.graph, "OnnxNetwork")
+    network.graph.eliminate_dead_code()
+    network.recompile()
+    return network.eval().requires_grad_(False)
