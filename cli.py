@@ -316,13 +316,13 @@ def list_(
     what: Annotated[
         str | None,
         typer.Argument(
-            help="solvers, problems, formats, suites, families, architectures or datasets.",
+            help="solvers, problems, formats, suites, families, architectures, datasets or rounders.",
             show_default=False,
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List what has a name: solvers, problems, formats, suites; families, architectures, sets."""
+    """List what has a name: solvers, problems, formats, suites; families, rounders and the like."""
     from qbnn.terminal.console import print_document, print_table
     from qbnn.terminal.describe import as_table, listing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from anneal.registry import resolve
@@ -29,3 +30,14 @@ def get_rounder(name: str) -> Any:
     'nearest'
     """
     return resolve(ROUNDERS, name, kind="rounder")
+
+
+def keywords(name: str) -> dict[str, Any]:
+    """The keywords of a rounder beside those of every rounder, with their defaults.
+
+    >>> keywords("flip")
+    {'pairs': True}
+    """
+    taken = inspect.signature(get_rounder(name)).parameters.values()
+    shared = ("rows", "rng", "start", "num_threads")
+    return {one.name: one.default for one in taken if one.name not in shared}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anneal.errors import InputError
+from anneal.files import Pathlike
 
 
 class Judged(NamedTuple):
@@ -55,3 +57,32 @@ def judge(
         right = [float((found == labels).double().mean()) for found in (other, first)]
     agreement = float((first == other).double().mean())
     return Judged(max(float(kl), 0.0), agreement, right[0], right[1], len(images))
+
+
+@torch.no_grad()
+def runtime_difference(path: Pathlike, network: nn.Module, images: Tensor) -> float | None:
+    """Return the largest difference between the outputs of an ONNX file and of a network.
+
+    onnxruntime computes with what the file holds in float, and rounds nothing more; None where it
+    is not installed. Raises :class:`~anneal.errors.InputError` for a file that it does not run.
+    """
+    try:
+        runtime = importlib.import_module("onnxruntime")
+    except ImportError:
+        return None
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "0")
+    try:
+        session = runtime.InferenceSession(
+            str(path),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["WeightBiasQuantization"],
+        )
+        (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    except Exception as error:  # Errors of the runtime have no common class.
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(f"onnxruntime does not run it: {reason}", path=path) from error
+    return float((torch.from_numpy(found) - network(images)).abs().max())

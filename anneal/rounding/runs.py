@@ -3,43 +3,90 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
+from anneal.errors import InputError
 from anneal.files import Pathlike, write_text
-from anneal.records import canonical_json
-from anneal.rounding.graphs import trace
-from anneal.rounding.images import Labels, read_images, split
-from anneal.rounding.judge import judge
-from anneal.rounding.sequential import RoundedLayer, RoundingOptions, round_network
+from anneal.records import canonical_json, machine, versions
+from anneal.registry import unknown
+from anneal.rounding import keywords
+from anneal.rounding.bias import absorb_biases, correct_biases, correct_biases_from
+from anneal.rounding.datafree import check_blind, known_ranges, round_blind
+from anneal.rounding.equalise import equalise
+from anneal.rounding.graphs import Traced, bias_of, trace
+from anneal.rounding.images import Images, Labels, Preprocessing, read_images, split
+from anneal.rounding.judge import Judged, judge, runtime_difference
+from anneal.rounding.onnx_files import write_qdq
+from anneal.rounding.quantisers import quantise_inputs
+from anneal.rounding.report import rounded_up
+from anneal.rounding.sequential import (
+    Progress,
+    RoundedLayer,
+    RoundedNetwork,
+    RoundingOptions,
+    round_network,
+)
 from anneal.rounding.sources import load_network
 from anneal.rounding.stored import Folder
 
-RESULT = "result.json"
+RESULT, ONNX = "result.json", "network.onnx"
+NUM_COMPARED = 16  # images on which the ONNX file is compared with torch
 
 
 @dataclass(frozen=True)
 class RunOptions:
     """A network, its images and how to round.
 
-    ``num_calibration`` images are drawn by ``seed`` to calibrate with; what is reported is of the
-    others. ``size``: of the images, if not the network's own. ``replace_relu6``: take ReLU for it.
+    ``num_calibration`` of at most ``limit`` images are drawn by ``seed`` to calibrate with; what is
+    reported is of the others. Without any, nothing but the network is looked at. ``size``,
+    ``channels``, ``mean``, ``std``, ``crop``: of the images, where they are not the network's own.
+
+    Before rounding, layers are equalised by ``equalise`` and high biases absorbed by ``absorb``.
+    ``ranges``: of activations, ``measured`` or of ``statistics``. ``correction``: of the biases
+    after it, where they are not chosen with the levels (``rounding.centred``).
     """
 
     network: str
-    images: str
+    images: str | None = None
     weights: str | None = None
     labels: Labels = "none"
     size: int | None = None
+    channels: int | None = None
+    mean: float | tuple[float, ...] | None = None
+    std: float | tuple[float, ...] | None = None
+    crop: float | None = None
     num_calibration: int = 192
-    limit: int | None = None
-    replace_relu6: bool = False
+    limit: int = 1000
+    equalise: bool = False
+    absorb: bool = False
+    ranges: Literal["measured", "statistics"] = "measured"
+    correction: Literal["none", "analytic", "empirical"] = "none"
     seed: int = 0
     rounding: RoundingOptions = field(default_factory=RoundingOptions)
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether no image is looked at before the network is rounded."""
+        return self.images is None or self.num_calibration == 0
+
+    def check(self) -> None:
+        """Raise :class:`~anneal.errors.InputError` for what does not go together."""
+        method, names = self.rounding.method, keywords(self.rounding.method)
+        for key in self.rounding.parameters:
+            if key not in names:
+                raise unknown(key, names, kind=f"keyword of {method}")
+        if self.rounding.centred and self.correction != "none":
+            raise InputError("the best biases leave nothing to correct")
+        if self.is_blind:
+            check_blind(self.rounding)
+            if self.correction == "empirical":
+                raise InputError("an empirical correction of biases needs images to calibrate with")
 
 
 def round_run(
@@ -47,45 +94,146 @@ def round_run(
     out: Pathlike,
     *,
     resume: bool = False,
-    progress: Callable[[float, str], None] = lambda fraction, remark: None,
+    progress: Progress = lambda fraction, remark: None,
 ) -> dict[str, Any]:
     """Round a network into a folder; return what came of it, as written to ``result.json``.
 
     Layers that the folder holds are not rounded again with ``resume``. Threads are torch's. Raises
     :class:`~anneal.errors.InputError` for what cannot be read and a folder of another run.
     """
-    source = load_network(options.network, weights=options.weights)
-    preprocessing = source.preprocessing
-    if options.size is not None:
-        preprocessing = preprocessing._replace(size=options.size)
-    images = read_images(options.images, preprocessing, labels=options.labels, limit=options.limit)
-    calibration, held_out = split(images, options.num_calibration, seed=options.seed)
-    example = images.pixels[:1]
-    traced = trace(source.network, example, replace_relu6=options.replace_relu6)
-    folder = Folder(out)
-    folder.begin(dataclasses.asdict(options), resume=resume)
-    found = round_network(
-        traced,
-        calibration.pixels,
-        options.rounding,
-        num_threads=torch.get_num_threads(),
-        known=folder.known,
-        keep=folder.keep,
-        progress=progress,
-    )
+    options.check()
+    settings, folder = dataclasses.asdict(options), Folder(out)
+    folder.check(settings, resume=resume)
+    traced, preprocessing = read_network(options)
+    calibration, held_out = _images(options, preprocessing, progress)
+    folder.begin(settings, resume=resume)
+    prepared = prepare(traced, options)
+    found = _round(prepared, calibration, options, preprocessing, folder, progress)
     folder.finish(found.traced)
-    judged = judge(traced.module, found.traced.module, held_out.pixels, held_out.labels)
+    progress(1.0, "comparing")
+    judged: dict[str, Any] = dict.fromkeys(Judged._fields)
+    example = preprocessing.example()
+    if held_out is not None:
+        example = held_out.pixels[:NUM_COMPARED]
+        after = found.traced.module
+        judged = judge(traced.module, after, held_out.pixels, held_out.labels)._asdict()
     result = {
-        **judged._asdict(),
-        "num_calibration": len(calibration.files),
+        **judged,
+        "num_calibration": 0 if calibration is None else len(calibration.files),
         "bits": options.rounding.bits,
+        "activation_bits": options.rounding.activation_bits,
         "method": options.rounding.method,
+        "bias": "optimal" if options.rounding.centred else options.correction,
+        "equalised": options.equalise,
         "seconds": sum(layer.seconds for layer in found.layers.values()),
+        "onnx": export(found, Path(out) / ONNX, example=example),
         "in_float": traced.unsupported,
+        "rounded_up": rounded_up(prepared, found.layers)._asdict(),
         "layers": layer_rows(found.layers),
+        "versions": versions(),
+        "machine": machine(),
     }
     write_text(Path(out) / RESULT, canonical_json(result) + "\n")
     return result
+
+
+def read_network(options: RunOptions) -> tuple[Traced, Preprocessing]:
+    """Return the network of a run in normal form, and how images become its input.
+
+    Raises :class:`~anneal.errors.InputError` for what cannot be read, and for a network without a
+    layer that can be rounded.
+    """
+    source = load_network(options.network, weights=options.weights)
+    own = {name: getattr(options, name) for name in Preprocessing._fields}
+    given = {name: value for name, value in own.items() if value is not None}
+    preprocessing = source.preprocessing._replace(**given)
+    preprocessing.check()
+    traced = trace(source.network, preprocessing.example())
+    if not traced.layers:
+        why = "; ".join(f"{name}: {reason}" for name, reason in traced.unsupported.items())
+        raise InputError(f"the network has no layer to round{why and f' ({why})'}")
+    return traced, preprocessing
+
+
+def prepare(traced: Traced, options: RunOptions) -> Traced:
+    """Return the network as it is rounded: equalised, with high biases absorbed, as is asked."""
+    found = equalise(traced, scale_clips=True) if options.equalise else traced
+    return absorb_biases(found) if options.absorb else found
+
+
+def _images(
+    options: RunOptions, preprocessing: Preprocessing, progress: Progress
+) -> tuple[Images | None, Images | None]:
+    """Return the images to calibrate with and those to judge by, None where there are none."""
+    if options.images is None:
+        return None, None
+    images = read_images(
+        options.images,
+        preprocessing,
+        labels=options.labels,
+        limit=options.limit,
+        progress=lambda fraction, remark: progress(0.0, remark),
+    )
+    if options.is_blind:
+        return None, images
+    return split(images, options.num_calibration, seed=options.seed)
+
+
+def _round(
+    traced: Traced,
+    calibration: Images | None,
+    options: RunOptions,
+    preprocessing: Preprocessing,
+    folder: Folder,
+    progress: Progress,
+) -> RoundedNetwork:
+    """Round a network and correct its biases."""
+    ranges: dict[str, tuple[float, float]] = {}
+    if options.is_blind or options.ranges == "statistics":
+        ranges = known_ranges(traced, preprocessing.span())
+    if calibration is None:
+        found = round_blind(
+            traced, options.rounding, ranges=ranges, keep=folder.keep, progress=progress
+        )
+    else:
+        found = round_network(
+            traced,
+            calibration.pixels,
+            options.rounding,
+            num_threads=torch.get_num_threads(),
+            ranges=ranges,
+            known=folder.known,
+            keep=folder.keep,
+            progress=progress,
+        )
+    if options.correction == "none":
+        return found
+    progress(1.0, "correcting biases")
+    if options.correction == "analytic":
+        return _with_biases(found, correct_biases(traced, found.traced))
+    assert calibration is not None
+    return _with_biases(found, correct_biases_from(traced, found.traced, calibration.pixels))
+
+
+def _with_biases(found: RoundedNetwork, corrected: Traced) -> RoundedNetwork:
+    """Return the network with its biases corrected, in its layers too."""
+    layers = {
+        name: layer._replace(bias=bias_of(corrected.layer(name)).double().numpy())
+        for name, layer in found.layers.items()
+    }
+    return RoundedNetwork(corrected, layers)
+
+
+def export(found: RoundedNetwork, path: Path, *, example: Tensor) -> dict[str, Any]:
+    """Write the ONNX file; return its name and how far it is from torch, or why there is none."""
+    document: dict[str, Any] = {"file": None, "difference": None, "reason": None}
+    try:
+        write_qdq(found, path, example=example[:1])
+        document["file"] = path.name
+        document["difference"] = runtime_difference(path, found.traced.module, example)
+    except InputError as error:
+        document["reason"] = error.reason
+    return document
 
 
 def layer_rows(layers: Mapping[str, RoundedLayer]) -> list[dict[str, Any]]:
@@ -96,9 +244,38 @@ def layer_rows(layers: Mapping[str, RoundedLayer]) -> list[dict[str, Any]]:
             "rows": layer.levels.shape[0],
             "fan_in": layer.levels.shape[1],
             "ridge": layer.ridge,
+            "cost": layer.posed and layer.posed.cost,
+            "nearest": layer.posed and layer.posed.nearest,
+            "bound": layer.posed and layer.posed.bound,
             "saved": layer.nearest - layer.cost,
             "up": layer.up,
             "seconds": layer.seconds,
         }
         for name, layer in layers.items()
     ]
+
+
+def load_run(path: Pathlike) -> RoundedNetwork:
+    """Return the rounded network of a finished run.
+
+    What the run began with, the network and its weights, is read anew. Raises
+    :class:`~anneal.errors.InputError` for a folder without a run that has come to its end.
+    """
+    folder = Folder(path)
+    state, options = folder.finished(), _options(folder.settings())
+    found = prepare(read_network(options)[0], options).copy()
+    layers = {name: layer for name in found.layers if (layer := folder.known(name)) is not None}
+    quantise_inputs(
+        found.module, {name: one.quantiser for name, one in layers.items() if one.quantiser}
+    )
+    try:
+        found.module.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError("the network is not the one that was rounded", path=path) from error
+    return _with_biases(RoundedNetwork(found, layers), found)
+
+
+def _options(settings: Mapping[str, Any]) -> RunOptions:
+    """Return options as :meth:`Folder.settings` gives them."""
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    return RunOptions(**given | {"rounding": RoundingOptions(**settings["rounding"])})

@@ -10,18 +10,25 @@ import typer
 from qbnn.commands.shared import NETWORKS, Json, Quiet, add
 from qbnn.commands.train import Threads
 
-IMAGES, HOW = "Images", "How to round"
+IMAGES, HOW, BLIND = "Images", "How to round", "What needs no images"
 
 
 def round_weights(
     network: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="efficientnet-lite0, or `package.module:factory`."),
-    ],
-    images: Annotated[
-        Path, typer.Option(help="Folder of images to calibrate with and to judge by.")
+        typer.Argument(
+            metavar="MODEL",
+            help="efficientnet-lite0, an ONNX file, or `package.module:factory`.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of images to calibrate with and to judge by; without one the network "
+            "alone is looked at."
+        ),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Of a factory's network: safetensors, or a state dict.")
     ] = None,
@@ -29,20 +36,50 @@ def round_weights(
     activation_bits: Annotated[
         int | None, typer.Option(min=2, max=16, help="Of each layer's input. (float)")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in OUT, if there is one.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
     method: Annotated[
-        str, typer.Option(help="A rounder: nearest, gptq, beam, lns …", rich_help_panel=HOW)
-    ] = "lns",
+        str | None,
+        typer.Option(
+            help="A name in `qbnn list rounders`, or module:function. (lns; nearest without "
+            "images)",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A keyword of the method; repeat.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    target: Annotated[
+        Literal["network", "layer"] | None,
+        typer.Option(
+            help="Keep up with the float network, whatever the layers before have lost, or with "
+            "each layer alone. (network)",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    bias: Annotated[
+        Literal["optimal", "empirical", "analytic", "none"] | None,
+        typer.Option(
+            help="Chosen with the levels; corrected afterwards, by images or by what "
+            "normalisations tell; left. (optimal; analytic without images)",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
     ridge: Annotated[
         str,
-        typer.Option(help="Share of the mean diagonal, or held-out.", rich_help_panel=HOW),
+        typer.Option(
+            help="Share of the mean diagonal that holds weights where they were, or held-out.",
+            rich_help_panel=HOW,
+        ),
     ] = "0.01",
-    symmetric: Annotated[
-        bool, typer.Option("--symmetric/--asymmetric", help="Grids.", rich_help_panel=HOW)
-    ] = True,
-    per_row: Annotated[
-        bool,
-        typer.Option("--per-channel/--per-tensor", help="Steps of grids.", rich_help_panel=HOW),
-    ] = True,
     corners: Annotated[
         bool,
         typer.Option(
@@ -51,9 +88,54 @@ def round_weights(
             rich_help_panel=HOW,
         ),
     ] = False,
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric/--asymmetric", help="Grids.", rich_help_panel=HOW)
+    ] = True,
+    per_row: Annotated[
+        bool,
+        typer.Option("--per-channel/--per-tensor", help="Steps of grids.", rich_help_panel=HOW),
+    ] = True,
+    scale: Annotated[
+        Literal["minmax", "mse", "hessian"],
+        typer.Option(help="What their steps suit.", rich_help_panel=HOW),
+    ] = "mse",
+    activation_range: Annotated[
+        Literal["minmax", "mse", "percentile", "statistics"] | None,
+        typer.Option(
+            help="Of activations: measured, or told by normalisations. (mse; statistics without "
+            "images)",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    bounds: Annotated[
+        bool,
+        typer.Option(
+            "--bounds", help="Prove how far each layer is from the best.", rich_help_panel=HOW
+        ),
+    ] = False,
+    equalise: Annotated[
+        bool,
+        typer.Option(
+            "--equalise",
+            help="Make the weight ranges of layers that follow each other alike.",
+            rich_help_panel=BLIND,
+        ),
+    ] = False,
+    absorb: Annotated[
+        bool,
+        typer.Option(
+            "--absorb", help="Move high biases into the next layer.", rich_help_panel=BLIND
+        ),
+    ] = False,
     num_calibration: Annotated[
-        int, typer.Option(min=2, help="Images to calibrate with.", rich_help_panel=IMAGES)
+        int,
+        typer.Option(
+            min=0, help="Images to calibrate with; the others judge.", rich_help_panel=IMAGES
+        ),
     ] = 192,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Take so many images, evenly spread.", rich_help_panel=IMAGES)
+    ] = 1000,
     labels: Annotated[
         Literal["none", "names", "folders"],
         typer.Option(
@@ -62,61 +144,99 @@ def round_weights(
         ),
     ] = "none",
     size: Annotated[
+        int | None, typer.Option(min=1, help="In pixels. (the network's)", rich_help_panel=IMAGES)
+    ] = None,
+    crop: Annotated[
+        float | None,
+        typer.Option(help="Share of the shorter side to keep. (0.875)", rich_help_panel=IMAGES),
+    ] = None,
+    channels: Annotated[
         int | None,
-        typer.Option(min=1, help="Of the images. (the network's)", rich_help_panel=IMAGES),
+        typer.Option(
+            min=1, max=3, help="3, or 1 for grey. (the network's)", rich_help_panel=IMAGES
+        ),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=3, help="Take so many images.", rich_help_panel=IMAGES)
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            help="Taken off pixels of 0 … 255: a number, or one for each channel. (127)",
+            rich_help_panel=IMAGES,
+        ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in OUT, if there is one.")
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+    std: Annotated[
+        str | None,
+        typer.Option(help="What is left is divided by. (128)", rich_help_panel=IMAGES),
+    ] = None,
     num_threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Round the weights of a trained network, layer by layer, and judge it on images held out.
 
+    OUT gets network.onnx, network.safetensors, result.json and index.html.
+
     An interrupted run keeps the layers that are done; --resume goes on.
     """
     from anneal.rounding.runs import RunOptions, round_run
     from anneal.rounding.sequential import RoundingOptions
-    from qbnn.terminal.console import print_document, print_facts, progress_bar
+    from anneal.rounding.stored import SETTINGS
+    from qbnn.terminal.console import print_document, print_facts, progress_bar, say
+    from qbnn.terminal.rounding import summary, with_time_left, write_page
+    from qbnn.terminal.settings import parse_pairs
     from qbnn.training.runs import threads
 
+    blind = images is None or num_calibration == 0
+    biases = bias or ("analytic" if blind else "optimal")
+    ranges = activation_range or ("statistics" if blind else "mse")
     rounding = RoundingOptions(
         bits=bits,
-        method=method,
+        method=method or ("nearest" if blind else "lns"),
+        parameters=parse_pairs(parameter),
+        centred=biases == "optimal",
+        asymmetric=(target or ("layer" if blind else "network")) == "network",
         ridge=parse_ridge(ridge),
         corners=corners,
         symmetric=symmetric,
         per_row=per_row,
+        scale=scale,
         activation_bits=activation_bits,
+        activation_range="mse" if ranges == "statistics" else ranges,
+        bounds=bounds,
         seed=seed,
     )
     options = RunOptions(
         network,
-        str(images),
+        images=None if images is None else str(images),
         weights=None if weights is None else str(weights),
         labels=labels,
         size=size,
+        channels=channels,
+        mean=parse_channels("mean", mean),
+        std=parse_channels("std", std),
+        crop=crop,
         num_calibration=num_calibration,
         limit=limit,
+        equalise=equalise,
+        absorb=absorb,
+        ranges="statistics" if ranges == "statistics" else "measured",
+        correction="none" if biases == "optimal" else biases,
         seed=seed,
         rounding=rounding,
     )
-    with threads(num_threads), progress_bar("rounding", quiet=quiet or json) as progress:
-        found = round_run(options, out, resume=resume, progress=progress)
+    try:
+        with threads(num_threads), progress_bar("rounding", quiet=quiet or json) as show:
+            found = round_run(options, out, resume=resume, progress=with_time_left(show))
+            write_page(out, found, title=f"{network}, {bits} bits by {rounding.method}")
+    except KeyboardInterrupt:
+        if (out / SETTINGS).exists():
+            say(f"the layers so far are in {out}; the same command with --resume goes on")
+        raise
     if json:
         print_document("round", found)
     elif quiet:
-        print(f"{found['kl']:.12g}")
+        print(out if found["kl"] is None else f"{found['kl']:.12g}")
     else:
-        facts = {key: value for key, value in found.items() if key not in ("layers", "in_float")}
-        print_facts(
-            f"wrote {out}", {**facts, "in float": ", ".join(found["in_float"]) or "nothing"}
-        )
+        print_facts(f"wrote {out}", {**summary(found), "page": str(out / "index.html")})
 
 
 def parse_ridge(text: str) -> float | Literal["held-out"]:
@@ -138,13 +258,31 @@ def parse_ridge(text: str) -> float | Literal["held-out"]:
     return value
 
 
+def parse_channels(name: str, text: str | None) -> float | tuple[float, ...] | None:
+    """Return a number, or one for each channel, as it is written on the command line.
+
+    >>> parse_channels("mean", "127"), parse_channels("mean", "124,116,104")
+    (127.0, (124.0, 116.0, 104.0))
+    """
+    from anneal.errors import InputError
+
+    if text is None:
+        return None
+    try:
+        values = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise InputError(f"{name} must be a number, or three with commas, not '{text}'") from None
+    return values if len(values) > 1 else values[0]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     add(
         app,
         round_weights,
         "qbnn round efficientnet-lite0 --images photographs --bits 4 --out runs/lite0",
-        "qbnn round my.module:factory --weights w.safetensors --images DIR --bits 3 --out RUN",
+        "qbnn round network.onnx --images photographs --bits 8 --activation-bits 8 --out RUN",
+        "qbnn round my.module:factory --weights w.pt --bits 8 --equalise --out RUN",
         panel=NETWORKS,
         name="round",
     )

@@ -135,6 +135,15 @@ def datasets() -> list[dict[str, Any]]:
     ]
 
 
+def rounders() -> list[dict[str, Any]]:
+    """Return name, description and keywords of every way to round weights."""
+    from anneal.rounding import ROUNDERS, get_rounder, keywords
+
+    return [
+        _entry(name, get_rounder(name)) | {"keywords": list(keywords(name))} for name in ROUNDERS
+    ]
+
+
 LISTS = {
     "solvers": solvers,
     "problems": problems,
@@ -143,6 +152,7 @@ LISTS = {
     "families": families,
     "architectures": architectures,
     "datasets": datasets,
+    "rounders": rounders,
 }
 
 
