@@ -316,7 +316,7 @@ def list_(
     what: Annotated[
         str | None,
         typer.Argument(
-            help="solvers, problems, formats, suites, families, architectures, datasets or rounders.",
+            help="solvers, problems, formats, suites, families, architectures, datasets, rounders.",
             show_default=False,
         ),
     ] = None,
