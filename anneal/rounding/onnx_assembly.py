@@ -46,7 +46,8 @@ class Assembly:
 
     ``shapes``: of every value; the first dimension of what is computed counts images.
     ``constants``: what is stored. ``num_readers``: how often a value is read. ``nodes``: values
-    that have been built. ``owned``: modules and tensors of the network, by their names.
+    that have been built. ``owned``: modules and tensors of the network, by their names; ``made_by``:
+    the modules among them that give values, by the names of these.
     """
 
     opset: int
@@ -56,6 +57,7 @@ class Assembly:
     graph: fx.Graph = field(default_factory=fx.Graph)
     nodes: dict[str, fx.Node] = field(default_factory=dict)
     owned: dict[str, nn.Module | Tensor] = field(default_factory=dict)
+    made_by: dict[str, nn.Module] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def call(self, function: Callable[..., Any], *args: Any, **options: Any) -> fx.Node:
@@ -65,7 +67,7 @@ class Assembly:
     def value(self, name: str) -> fx.Node:
         """Return the node of a value; a constant becomes a parameter of the network."""
         if name not in self.nodes and name not in self.constants:
-            raise InputError(f"'{name}' is an output of its node that is not known")
+            raise InputError(f"'{name}' is an output that is not supported")
         if name not in self.nodes:
             flat = name.replace(".", "_")
             parameter = nn.Parameter(self.tensor(name), requires_grad=False)
@@ -107,8 +109,9 @@ class Assembly:
         """
         own = {key: state[key] if key == "weight" else state[key].clone() for key in state}
         module.load_state_dict(own, assign=True)
-        name = _layer_name(op, op.inputs[1])
-        return self.graph.call_module(self._own(name, module.requires_grad_(False)), (x,))
+        self.made_by[op.output] = module.requires_grad_(False)
+        name = self._own(_layer_name(op, op.inputs[1]), module)
+        return self.graph.call_module(name, (x,))
 
     def _own(self, name: str, what: nn.Module | Tensor) -> str:
         """Keep a module or a tensor under a name of torch's kind; return the name."""
@@ -132,7 +135,7 @@ def _layer_name(op: Operation, weight: str) -> str:
     """
     if weight.endswith(".weight"):
         return weight.removesuffix(".weight")
-    *scopes, last = [part for part in op.name.split("/") if part]
+    *scopes, last = [part for part in op.name.split("/") if part] or [op.kind]
     # torch writes the name of a container again before each of its parts.
     inner = [a for a, b in pairwise([*scopes, ""]) if not b.startswith(f"{a}.")]
     return ".".join(inner) or last

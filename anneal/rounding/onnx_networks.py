@@ -22,6 +22,9 @@ from anneal.rounding.onnx_operators import FLOATS, OPERATORS, VALUES, permuted
 
 LEAST_OPSET = 7  # The first that broadcasts as numpy does.
 BATCH = 7  # where a file leaves the number of images open; few dimensions are mistaken for it
+MAX_LOOKED_AT = 64  # numbers; of larger constants no shape depends on the content
+Arrays = dict[str, NDArray[Any]]
+Shapes = dict[str, tuple[int, ...]]
 DOMAINS = ("", "ai.onnx")
 QUANTISED = {
     "ConvInteger",
@@ -37,10 +40,11 @@ QUANTISED = {
 class _Layout(NamedTuple):
     """How images come into a file's network; ``last``: with their channels in the last dimension.
 
-    ``name``: of the input; ``batch``: how many images at once, as the file says.
+    ``name``, ``kind``: of the input, and its type; ``batch``: how many images at once.
     """
 
     name: str
+    kind: int
     batch: int
     size: int
     channels: int
@@ -49,7 +53,7 @@ class _Layout(NamedTuple):
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """The shape of the input."""
-        _, batch, size, channels, last = self
+        *_, batch, size, channels, last = self
         return (batch, size, size, channels) if last else (batch, channels, size, size)
 
 
@@ -71,11 +75,11 @@ def read_network(path: Pathlike, *, size: int | None = None) -> tuple[GraphModul
         model = _read(onnx, path)
         opset = _check(model)
         layout = _layout(model, size)
-        constants = _fold(onnx, model)
+        nodes, constants, shapes = _settle(onnx, model, layout)
         output = _logits(model)
-        nodes = _needed(model, output)
-        shapes = _shapes(onnx, model, layout.shape)
-        net = Assembly(opset, shapes, constants, _readers(model))
+        nodes = _needed(nodes, output)
+        readers = Counter([name for node in nodes for name in node.input])
+        net = Assembly(opset, shapes, constants, readers)
         network = _build(onnx, nodes, output, net, layout)
     except InputError as error:
         raise InputError(error.reason, path=path) from error
@@ -92,6 +96,9 @@ def _load(name: str) -> Any:
 def _read(onnx: Any, path: Pathlike) -> Any:
     try:
         model = onnx.load(path)
+        for value in (*model.graph.input, *model.graph.output):
+            # The checker wants shapes that runtimes do without.
+            value.type.tensor_type.shape.SetInParent()
         onnx.checker.check_model(model)
     except OSError as error:
         raise InputError(error.strerror or str(error)) from error
@@ -105,7 +112,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _check(model: Any) -> int:
-    """Return the opset of a model, all of whose operators are known."""
+    """Return the opset of a model that is not quantised and has one output."""
     opset: int = next((o.version for o in model.opset_import if o.domain in DOMAINS), 0)
     if opset < LEAST_OPSET:
         raise InputError(f"opset {opset}; the least is {LEAST_OPSET}")
@@ -129,7 +136,7 @@ def _layout(model: Any, size: int | None) -> _Layout:
         names = ", ".join(value.name for value in inputs)
         raise InputError(f"{len(inputs)} inputs ({names}); a network of images has one")
     kind = inputs[0].type.tensor_type
-    dims = [dim.dim_value for dim in kind.shape.dim]
+    dims = [max(dim.dim_value, 0) for dim in kind.shape.dim]
     text = f"input '{inputs[0].name}' of shape ({', '.join(str(d or '?') for d in dims)})"
     if len(dims) != 4 or kind.elem_type not in FLOATS:
         raise InputError(f"{text}: no batch of images in floats")
@@ -137,23 +144,29 @@ def _layout(model: Any, size: int | None) -> _Layout:
     batch, channels, *sides = (dims[0], dims[3], *dims[1:3]) if last else dims
     if channels not in (0, 1, 3) or len(set(sides) - {0}) > 1:
         raise InputError(f"{text}: no square images of 1 or 3 channels")
-    return _Layout(inputs[0].name, batch or BATCH, size or max(sides) or 224, channels or 3, last)
+    side = size or max(sides) or 224
+    return _Layout(inputs[0].name, kind.elem_type, batch or BATCH, side, channels or 3, last)
 
 
-def _fold(onnx: Any, model: Any) -> dict[str, NDArray[Any]]:
-    """Return everything stored, and make nodes that read nothing else stored too, in place."""
-    graph, found = model.graph, {}
-    for tensor in graph.initializer:
-        found[tensor.name] = _array(onnx, tensor)
-    for node in list(graph.node):
-        given = {name for name in node.input if name}
-        if node.op_type != "Constant" and (not given or not given <= found.keys()):
-            continue
-        for name, array in _evaluated(onnx, model, node, found).items():
-            found[name] = array
-            graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-        graph.node.remove(node)
-    return found
+def _settle(onnx: Any, model: Any, layout: _Layout) -> tuple[list[Any], Arrays, Shapes]:
+    """Return the nodes that depend on the images, what is stored or does not, and all shapes.
+
+    Shapes are known once those before them are: what is computed from them is then stored too.
+    """
+    nodes, constants = list(model.graph.node), {}
+    for tensor in model.graph.initializer:
+        constants[tensor.name] = _array(onnx, tensor)
+    while True:
+        nodes = _fold(onnx, model, nodes, constants)
+        shapes = _shapes(onnx, model, nodes, constants, layout)
+        known = [node for node in nodes if node.op_type == "Shape" and node.input[0] in shapes]
+        if not known:
+            return nodes, constants, shapes
+        for node in known:
+            ends = {a.name: a.i for a in node.attribute}
+            shape = shapes[node.input[0]][ends.get("start") : ends.get("end")]
+            constants[node.output[0]] = np.array(shape, np.int64)
+        nodes = [node for node in nodes if node.output[0] not in constants]
 
 
 def _array(onnx: Any, tensor: Any) -> NDArray[Any]:
@@ -164,10 +177,22 @@ def _array(onnx: Any, tensor: Any) -> NDArray[Any]:
     return found
 
 
-def _evaluated(onnx: Any, model: Any, node: Any, known: dict[str, Any]) -> dict[str, Any]:
+def _fold(onnx: Any, model: Any, nodes: list[Any], constants: Arrays) -> list[Any]:
+    """Return the nodes that read what is not stored; add what the others compute."""
+    left = []
+    for node in nodes:
+        given = {name: constants[name] for name in node.input if name in constants}
+        if node.op_type == "Constant" or (given and not set(node.input) - given.keys() - {""}):
+            constants |= _computed(onnx, model, node, given)
+        else:
+            left.append(node)
+    return left
+
+
+def _computed(onnx: Any, model: Any, node: Any, given: Arrays) -> Arrays:
     """Return what a node computes from what is stored."""
+    reference = importlib.import_module("onnx.reference")
     outputs = [name for name in node.output if name]
-    given = {name: known[name] for name in node.input if name}
     try:
         inputs, results = (
             [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in names]
@@ -175,59 +200,48 @@ def _evaluated(onnx: Any, model: Any, node: Any, known: dict[str, Any]) -> dict[
         )
         graph = onnx.helper.make_graph([node], "constant", inputs, results)
         alone = onnx.helper.make_model(graph, opset_imports=model.opset_import)
-        arrays = (
-            importlib.import_module("onnx.reference").ReferenceEvaluator(alone).run(None, given)
-        )
+        arrays = reference.ReferenceEvaluator(alone).run(None, given)
     except Exception as error:  # What it lacks and what does not fit it says in many ways.
         reason = f"{node.op_type} at node '{_name(node)}' cannot be computed"
         raise InputError(f"{reason}: {_first_line(error)}") from error
     return {name: np.asarray(array) for name, array in zip(outputs, arrays, strict=True)}
 
 
-def _shapes(onnx: Any, model: Any, images: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all values that follow from that of the input."""
-    graph, stored = model.graph, {tensor.name for tensor in model.graph.initializer}
-    for value in graph.input:
-        if value.name not in stored:
-            for dim, number in zip(value.type.tensor_type.shape.dim, images, strict=True):
-                dim.dim_value = number
-    # What the file says of other values may be of another size.
-    del graph.value_info[:]
-    for value in graph.output:
-        value.type.tensor_type.ClearField("shape")
+def _shapes(onnx: Any, model: Any, nodes: list[Any], constants: Arrays, layout: _Layout) -> Shapes:
+    """Return the shapes of values, as far as they follow from that of the input."""
+    declare, kinds = onnx.helper.make_tensor_value_info, onnx.helper.np_dtype_to_tensor_dtype
+    inputs, stored = [declare(layout.name, layout.kind, layout.shape)], []
+    for name, array in constants.items():
+        if array.size > MAX_LOOKED_AT:
+            inputs.append(declare(name, kinds(array.dtype), array.shape))
+        else:
+            stored.append(onnx.numpy_helper.from_array(array, name))
+    output = onnx.helper.make_value_info(model.graph.output[0].name, onnx.TypeProto())
+    graph = onnx.helper.make_graph(nodes, "shapes", inputs, [output], stored)
+    given = onnx.helper.make_model(graph, opset_imports=model.opset_import)
     try:
-        graph = onnx.shape_inference.infer_shapes(
-            model, check_type=True, strict_mode=True, data_prop=True
-        ).graph
+        found = onnx.shape_inference.infer_shapes(given, check_type=True, strict_mode=True).graph
     except Exception as error:
-        reason = f"does not fit an input of shape {images}: {_first_line(error)}"
+        reason = f"it does not fit an input of shape {layout.shape}: {_first_line(error)}"
         raise InputError(reason) from error
     shapes = {}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        dims = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(
-            dim.HasField("dim_value") for dim in dims
-        ):
-            shapes[value.name] = tuple(dim.dim_value for dim in dims)
+    for value in (*found.input, *found.value_info, *found.output):
+        kind = value.type.tensor_type
+        if kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim):
+            shapes[value.name] = tuple(d.dim_value for d in kind.shape.dim)
     return shapes
 
 
-def _readers(model: Any) -> Counter[str]:
-    """Return how often each value is read; the output of the network is read once more."""
-    outputs = [value.name for value in model.graph.output]
-    return Counter([name for node in model.graph.node for name in node.input] + outputs)
-
-
-def _needed(model: Any, output: str) -> list[Any]:
+def _needed(nodes: list[Any], output: str) -> list[Any]:
     """Return the nodes that a value depends on, in order; all their operators are known."""
     needed, found = {output}, []
-    for node in reversed(model.graph.node):
+    for node in reversed(nodes):
         if needed & set(node.output):
             found.append(node)
             needed |= set(node.input[: VALUES.get(node.op_type)])
     for node in found[::-1]:
         if node.domain not in DOMAINS or node.op_type not in OPERATORS:
-            raise InputError(f"no operator {node.op_type}, as at node '{_name(node)}', is known")
+            raise InputError(f"operator {node.op_type} of node '{_name(node)}' is not supported")
     return found[::-1]
 
 
@@ -252,7 +266,12 @@ def _build(onnx: Any, nodes: list[Any], output: str, net: Assembly, layout: _Lay
         words = {key: word.decode() for key, word in attributes.items() if isinstance(word, bytes)}
         inputs, made = tuple(node.input), str(node.output[0])
         op = Operation(node.op_type, _name(node), inputs, made, attributes | words)
-        net.nodes[made] = OPERATORS[op.kind](net, op)
+        try:
+            net.nodes[made] = OPERATORS[op.kind](net, op)
+        except InputError:
+            raise
+        except Exception as error:  # Of torch, for numbers that no layer has.
+            raise op.refuse(_first_line(error)) from error
     net.graph.output(net.value(output))
     network = GraphModule(net.owned, net.graph, "OnnxNetwork")
     network.graph.eliminate_dead_code()

@@ -78,8 +78,9 @@ def _clip(net: Assembly, op: Operation) -> fx.Node:
     x = net.value(op.inputs[0])
     if ends == [0, 6]:
         return net.call(F.relu6, x)
-    low, high = ends
-    return net.call(torch.relu, x) if ends == [0, None] else net.call(torch.clamp, x, low, high)
+    if ends == [None, None]:
+        return x
+    return net.call(torch.relu, x) if ends == [0, None] else net.call(torch.clamp, x, *ends)
 
 
 def _hard_sigmoid(net: Assembly, op: Operation) -> fx.Node:
@@ -101,18 +102,37 @@ def _softmax(net: Assembly, op: Operation) -> fx.Node:
 
 
 def _arithmetic(function: Callable[..., Any]) -> Builder:
-    """Return the builder of a function of two operands; a stored number stays a number."""
+    """Return the builder of a function of two operands."""
 
     def build(net: Assembly, op: Operation) -> fx.Node:
         found = _biased(net, op) if op.kind == "Add" else None
-        if found is not None:
-            return found
-        operands: list[Any] = []
-        for name, other in zip(op.inputs, reversed(op.inputs), strict=True):
-            array = net.constants.get(name)
-            number = array is not None and array.size == 1 and array.ndim <= len(net.shape(other))
-            operands.append(net.tensor(name).item() if number else net.value(name))
-        return net.call(function, *operands)
+        return found or net.call(function, *_operands(net, op))
+
+    return build
+
+
+def _operands(net: Assembly, op: Operation) -> list[Any]:
+    """Return the two operands; a stored number that widens no shape stays a number."""
+    operands: list[Any] = []
+    for name, other in zip(op.inputs, reversed(op.inputs), strict=True):
+        array = net.constants.get(name)
+        number = array is not None and array.size == 1 and array.ndim <= len(net.shape(other))
+        operands.append(net.tensor(name).item() if number else net.value(name))
+    return operands
+
+
+def _bound(function: Callable[..., Any], end: str) -> Builder:
+    """Return the builder of the greater or the lesser of two operands."""
+
+    def build(net: Assembly, op: Operation) -> fx.Node:
+        if len(op.inputs) != 2:
+            raise op.refuse(f"of {len(op.inputs)} values, not of two")
+        operands = _operands(net, op)
+        numbers = [operand for operand in operands if isinstance(operand, float)]
+        if not numbers:
+            return net.call(function, *operands)
+        (x,) = (operand for operand in operands if not isinstance(operand, float))
+        return net.call(torch.clamp, x, **{end: numbers[0]})
 
     return build
 
@@ -120,8 +140,7 @@ def _arithmetic(function: Callable[..., Any]) -> Builder:
 def _biased(net: Assembly, op: Operation) -> fx.Node | None:
     """Return the layer before an addition with the constant as its bias, where that is the same."""
     for x, constant in (op.inputs, op.inputs[::-1]):
-        node = net.nodes.get(x)
-        layer = net.owned.get(str(node.target)) if node and node.op == "call_module" else None
+        layer = net.made_by.get(x)
         if not isinstance(layer, nn.Conv2d | nn.Linear) or constant not in net.constants:
             continue
         bias, rows = net.tensor(constant), len(layer.weight)
@@ -130,7 +149,7 @@ def _biased(net: Assembly, op: Operation) -> fx.Node | None:
         fits = fits and bias.dim() <= len(net.shape(x))
         if fits and layer.bias is None and net.num_readers[x] == 1:
             layer.bias = nn.Parameter(bias.flatten().clone(), requires_grad=False)
-            return node
+            return net.nodes[x]
     return None
 
 
@@ -191,6 +210,15 @@ def _concat(net: Assembly, op: Operation) -> fx.Node:
     return net.call(torch.cat, [net.value(name) for name in op.inputs], axis)
 
 
+def _local_norm(net: Assembly, op: Operation) -> fx.Node:
+    """Over channels; torch's sums are as wide where the width is odd."""
+    size = op.get("size", 0)
+    if size % 2 == 0:
+        raise op.refuse(f"size {size}, which is even")
+    numbers = (op.get("alpha", 1e-4), op.get("beta", 0.75), op.get("bias", 1.0))
+    return net.call(F.local_response_norm, net.value(op.inputs[0]), size, *numbers)
+
+
 def _cast(net: Assembly, op: Operation) -> fx.Node:
     if op.get("to", 1) not in FLOATS:
         raise op.refuse("it is a cast to numbers that are not floats")
@@ -212,6 +240,7 @@ def _plain(function: Callable[..., Any], **attributes: tuple[str, Any]) -> Build
 
 
 OPERATORS: dict[str, Builder] = {
+    "Abs": _plain(torch.abs),
     "Add": _arithmetic(operator.add),
     "AveragePool": average_pool,
     "BatchNormalization": _normalise,
@@ -222,6 +251,8 @@ OPERATORS: dict[str, Builder] = {
     "Div": _arithmetic(operator.truediv),
     "Dropout": _same,
     "Elu": _plain(F.elu, alpha=("alpha", 1.0)),
+    "Erf": _plain(torch.erf),
+    "Exp": _plain(torch.exp),
     "Flatten": _reshape,
     "Gemm": _gemm,
     "GlobalAveragePool": global_pool,
@@ -229,18 +260,25 @@ OPERATORS: dict[str, Builder] = {
     "HardSwish": _plain(F.hardswish),
     "Identity": _same,
     "LeakyRelu": _plain(F.leaky_relu, negative_slope=("alpha", 0.01)),
+    "Log": _plain(torch.log),
     "LogSoftmax": _softmax,
+    "LRN": _local_norm,
     "MatMul": _matmul,
+    "Max": _bound(torch.maximum, "min"),
     "MaxPool": max_pool,
+    "Min": _bound(torch.minimum, "max"),
     "Mul": _arithmetic(operator.mul),
-    "PRelu": _prelu,
+    "Neg": _plain(torch.neg),
     "Pad": pad,
+    "PRelu": _prelu,
+    "Reciprocal": _plain(torch.reciprocal),
     "ReduceMean": _mean,
     "Relu": _plain(torch.relu),
     "Reshape": _reshape,
     "Resize": resize,
     "Sigmoid": _plain(torch.sigmoid),
     "Softmax": _softmax,
+    "Sqrt": _plain(torch.sqrt),
     "Squeeze": _reshape,
     "Sub": _arithmetic(operator.sub),
     "Sum": _sum,
