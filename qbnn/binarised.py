@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from anneal.errors import InputError
 from qbnn.binary import bits_to_spins, sign
 from qbnn.config import SIGN
 from qbnn.data import Split
-from qbnn.emulation import firing_counts
+from qbnn.emulation import VARIANCE_FLOOR, firing_counts
 from qbnn.folding import evaluating, folded
 from qbnn.models import Block, Network
 from qbnn.training.evaluate import reestimate
@@ -79,8 +80,8 @@ class Binarised(nn.Module):
 
     A pixel is the bit p ≥ ½ where the network reads Bernoulli pixels, and the number it is where
     it reads real ones. A neuron fires iff K ≥ κ (or iff not, where its normalisation is negative);
-    a window's largest a′ fires iff one of its neurons does. Logits are the a′ of the head. Made by
-    :func:`binarised`.
+    a window's largest a′ fires iff one of its neurons does. Logits are the a′ of the head, by
+    :func:`binarised` divided as :meth:`soften` says.
     """
 
     def __init__(self, network: Network) -> None:
@@ -93,6 +94,22 @@ class Binarised(nn.Module):
                 for place, block in enumerate(network.blocks)
                 if isinstance(block, Block)
             )
+
+    @torch.no_grad()
+    def soften(self, head: Block) -> None:
+        """Divide logits as the head of probabilistic weights does where it reads certain bits.
+
+        Its σ² = Σ(1 − θ²) is the same for every image, but not for every class: trained with it,
+        the classes could not be compared without. ``ce``: by √(1 + πσ′²/8); ``bce``: by σ′.
+        """
+        last = self.layers[-1]
+        assert isinstance(last, Counting)
+        beta = head.layer.coefficients().beta.to(last.scale.device)
+        variance = (1 - beta.square()).sum(1).clamp_min(VARIANCE_FLOOR) * last.scale.square()
+        by = 1 + math.pi / 8 * variance if self.config.head == "ce" else variance
+        root = torch.where(by > 0, by, torch.ones_like(by)).sqrt()
+        last.scale /= root
+        last.shift /= root
 
     def hidden(self, images: Tensor) -> Iterator[Tensor]:
         """Yield what each layer reads: bits 0.0 and 1.0, or the real values 2x − 1 of images."""
@@ -125,7 +142,11 @@ def binarised(network: Network, *, split: Split | None = None) -> Binarised:
     certain = with_certain_weights(network)
     if split is not None:
         reestimate(certain, as_bits(split) if network.config.input == "bernoulli" else split)
-    return Binarised(certain)
+    twin = Binarised(certain)
+    head = network.blocks[-1]
+    assert isinstance(head, Block)
+    twin.soften(head)
+    return twin
 
 
 @torch.no_grad()

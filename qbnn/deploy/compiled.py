@@ -181,6 +181,7 @@ def _ternary(network: Network, split: Split) -> Binarised:
         absent = (~present).flatten(1).sum(1).view_as(counting.kappa)
         counting.kappa += absent // 2
         counting.weight *= present
+    twin.soften(cast(Block, network.blocks[-1]))
     return twin
 
 

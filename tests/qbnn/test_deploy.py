@@ -134,15 +134,18 @@ def test_normalisations_are_estimated_for_the_weights_that_are_compiled() -> Non
     split = make_split(network, 100)  # one batch
     norm = network.blocks[0].norm
     gamma, beta = norm.gamma.detach().numpy(), norm.beta.detach().numpy()
+    spin = torch.tanh(network.blocks[0].layer.latent.detach()).numpy()
     images = split.batch(torch.arange(100))[0].numpy()
     for kind in ("bits", "ternary"):
         twin = make_twin(network, kind, split=split)
         assert isinstance(twin, Binarised)
         sums = head_sums(layers_of(twin), images, real=False)
         scale = gamma / np.sqrt(sums.var(0, ddof=1) + 0.01)
-        np.testing.assert_allclose(twin.layers[0].scale, scale, rtol=1e-5)
         shift = beta - scale * sums.mean(0)
-        np.testing.assert_allclose(twin.layers[0].shift, shift, rtol=1e-4, atol=1e-5)
+        # What the uncertain weights of the head make of σ divides both.
+        by = np.sqrt(1 + np.pi / 8 * scale**2 * (1 - spin**2).sum(1))
+        np.testing.assert_allclose(twin.layers[0].scale, scale / by, rtol=1e-5)
+        np.testing.assert_allclose(twin.layers[0].shift, shift / by, rtol=1e-4, atol=1e-5)
 
 
 def test_an_ensemble_is_the_mean_of_the_most_probable_weights_and_of_draws() -> None:

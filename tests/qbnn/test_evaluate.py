@@ -17,6 +17,7 @@ from anneal.errors import InputError
 from anneal.measure import success_probability
 from qbnn.binarised import as_bits, binarised, with_certain_weights
 from qbnn.data import Split
+from qbnn.states import Bits
 from qbnn.training.evaluate import Evaluation, evaluate, least_deviations, reestimate
 from qbnn.training.pictures import confusion_matrix as draw_confusion
 from qbnn.training.pictures import filters, reliability_diagram, training_curve
@@ -181,6 +182,9 @@ def test_a_dense_twin_counts_integers(seed: int) -> None:
     norm = network.blocks[-1].norm
     scale = norm.gamma / torch.sqrt(norm.running_variance + 0.01)
     wanted = scale * (torch.from_numpy(found) - norm.running_mean) + norm.beta
+    # The head divides each class by what its uncertain weights make of σ.
+    variance = (1 - torch.tanh(network.blocks[-1].layer.latent).square()).sum(1)
+    wanted = wanted / torch.sqrt(1 + math.pi / 8 * scale**2 * variance)
     assert torch.allclose(twin(images), wanted, atol=1e-5)
 
 
@@ -196,7 +200,24 @@ def test_a_twin_is_the_network_with_certain_weights_on_bits(architecture: str, s
     with torch.no_grad():
         for wanted, found in zip(certain.hidden(bits), twin.hidden(images), strict=True):
             assert torch.equal(wanted.probability.flatten(), found.flatten())
-        assert torch.allclose(certain(bits), twin(images), rtol=0.02, atol=1e-3)
+        assert torch.allclose(certain(bits), binarised(certain)(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["ce", "bce"])
+def test_logits_of_a_twin_are_those_of_a_head_that_knows_its_variance(head: str) -> None:
+    network = small("5FC-SM3", in_shape=(1, 2, 4), head=head, seed=4).eval()
+    shuffle_norms(network, seed=4)
+    twin, last = binarised(network), network.blocks[-1]
+    images = torch.rand(9, 1, 2, 4, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        *_, bits = twin.hidden(images)
+        own = last.moments(Bits.from_probability(bits))
+        z = (own.scale * twin.layers[-1](bits) + own.shift) / (
+            own.scale.abs() * own.variance.sqrt()
+        )
+        spread = (own.scale.abs() * own.variance.sqrt()) ** 2
+        ce = z * torch.sqrt(spread / (1 + math.pi / 8 * spread))
+        assert torch.allclose(twin(images), ce if head == "ce" else z, atol=1e-4)
 
 
 def test_a_pooled_window_fires_iff_a_neuron_in_it_does() -> None:
