@@ -46,7 +46,7 @@ class Assembly:
 
     ``shapes``: of every value; the first dimension of what is computed counts images.
     ``constants``: what is stored. ``num_readers``: how often a value is read. ``nodes``: values
-    that have been built. ``owned``: modules and tensors of the network, by their names; ``made_by``:
+    that have been built. ``owned``: modules and tensors of the network by name; ``made_by``:
     the modules among them that give values, by the names of these.
     """
 
@@ -58,7 +58,7 @@ class Assembly:
     nodes: dict[str, fx.Node] = field(default_factory=dict)
     owned: dict[str, nn.Module | Tensor] = field(default_factory=dict)
     made_by: dict[str, nn.Module] = field(default_factory=dict)
-    tensors: dict[str, Tensor] = field(default_factory=dict)
+    tensors: dict[str, nn.Parameter] = field(default_factory=dict)
 
     def call(self, function: Callable[..., Any], *args: Any, **options: Any) -> fx.Node:
         """Call a function of torch."""
@@ -70,8 +70,8 @@ class Assembly:
             raise InputError(f"'{name}' is an output that is not supported")
         if name not in self.nodes:
             flat = name.replace(".", "_")
-            parameter = nn.Parameter(self.tensor(name), requires_grad=False)
-            self.nodes[name] = self.graph.get_attr(self._own(f"constants.{flat}", parameter))
+            own = self._own(f"constants.{flat}", self.tensor(name))
+            self.nodes[name] = self.graph.get_attr(own)
         return self.nodes[name]
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -87,25 +87,27 @@ class Assembly:
             raise op.refuse(f"its input '{name}' is computed, not stored")
         return self.constants[name] if name else None
 
-    def tensor(self, name: str) -> Tensor:
+    def tensor(self, name: str, *, transposed: bool = False) -> nn.Parameter:
         """Return a stored array in float32, always the same tensor."""
-        if name not in self.tensors:
+        key = f"{name} transposed" if transposed else name
+        if key not in self.tensors:
             with np.errstate(over="ignore"):  # What is infinite then is refused with the network.
                 array = np.array(self.constants[name], np.float32)
-            self.tensors[name] = torch.from_numpy(array)
-        return self.tensors[name]
+            given = torch.from_numpy(array.T if transposed else array)
+            self.tensors[key] = nn.Parameter(given, requires_grad=False)
+        return self.tensors[key]
 
-    def weights(self, op: Operation, place: int) -> Tensor:
+    def weights(self, op: Operation, place: int, *, transposed: bool = False) -> nn.Parameter:
         """Return the stored weights of a layer."""
         if self.constant(op, place) is None:
             raise op.refuse(f"it has no input {place}")
-        return self.tensor(op.inputs[place])
+        return self.tensor(op.inputs[place], transposed=transposed)
 
     def module(self, op: Operation, module: nn.Module, x: fx.Node, **state: Tensor) -> fx.Node:
         """Call a module that has this state.
 
-        A layer's weights stay what is stored, so that those of two layers are seen to be shared;
-        all else is copied, since files store equal vectors once.
+        A layer's weights stay the tensor that is stored, so that those of two layers are seen to
+        be shared; all else is copied, since files store equal vectors once.
         """
         own = {key: state[key] if key == "weight" else state[key].clone() for key in state}
         module.load_state_dict(own, assign=True)

@@ -57,7 +57,7 @@ class _Layout(NamedTuple):
         return (batch, size, size, channels) if last else (batch, channels, size, size)
 
 
-def read_network(path: Pathlike, *, size: int | None = None) -> tuple[GraphModule, Preprocessing]:
+def read_onnx(path: Pathlike, *, size: int | None = None) -> tuple[GraphModule, Preprocessing]:
     """Return the network of an ONNX file, (num, channels, size, size) → logits, and its input.
 
     Layers are named as the file names them, or their weights: those of torch keep their names. A

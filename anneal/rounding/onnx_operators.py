@@ -29,8 +29,8 @@ def _linear(
 
 def _gemm(net: Assembly, op: Operation) -> fx.Node:
     """αxB + βC."""
-    weight, bias, alpha = net.weights(op, 1), None, op.get("alpha", 1.0)
-    weight = weight if op.get("transB", 0) else weight.t()
+    weight: Tensor = net.weights(op, 1, transposed=not op.get("transB", 0))
+    bias, alpha = None, op.get("alpha", 1.0)
     if op.get("transA", 0):
         raise op.refuse("the batch would be summed over")
     if net.constant(op, 2) is not None:
@@ -42,10 +42,10 @@ def _gemm(net: Assembly, op: Operation) -> fx.Node:
 
 
 def _matmul(net: Assembly, op: Operation) -> fx.Node:
-    weight = net.weights(op, 1)
+    weight = net.weights(op, 1, transposed=True)
     if weight.dim() != 2:
         raise op.refuse(f"its weights have shape {tuple(weight.shape)}, not two dimensions")
-    return _linear(net, op, weight.t(), None, net.value(op.inputs[0]))
+    return _linear(net, op, weight, None, net.value(op.inputs[0]))
 
 
 def _normalise(net: Assembly, op: Operation) -> fx.Node:
@@ -53,7 +53,7 @@ def _normalise(net: Assembly, op: Operation) -> fx.Node:
         raise op.refuse("the network was written in training mode")
     kind = nn.BatchNorm2d if len(net.shape(op.inputs[0])) == 4 else nn.BatchNorm1d
     keys = ("weight", "bias", "running_mean", "running_var")
-    state = {key: net.weights(op, place) for place, key in enumerate(keys, 1)}
+    state: dict[str, Tensor] = {key: net.weights(op, i) for i, key in enumerate(keys, 1)}
     state["num_batches_tracked"] = torch.tensor(0)
     layer = kind(len(state["weight"]), eps=op.get("epsilon", 1e-5), device="meta")
     # Two normalisations may share what a file stores once.

@@ -15,7 +15,7 @@ from anneal.errors import InputError
 from anneal.files import Pathlike
 from anneal.registry import load, resolve
 from anneal.rounding.images import Preprocessing
-from anneal.rounding.onnx_networks import read_network
+from anneal.rounding.onnx_networks import read_onnx
 
 NETWORKS = {"efficientnet-lite0": "anneal.rounding.sources:efficientnet_lite0"}
 
@@ -45,7 +45,7 @@ def load_network(name: str, *, weights: Pathlike | None = None, size: int | None
     if weights is not None and (onnx or name in NETWORKS):
         raise InputError(f"'{name}' has weights of its own")
     if onnx:
-        return Source(*read_network(name, size=size))
+        return Source(*read_onnx(name, size=size))
     found = load(NETWORKS[name])() if name in NETWORKS else _made(name, weights)
     if size is None:
         return found

@@ -120,3 +120,7 @@ def test_code_in_a_file_of_weights_does_not_run(tmp_path: Path) -> None:
 def test_what_is_no_network_is_named(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_network(name)
+
+
+def test_images_may_be_of_another_size() -> None:
+    assert load_network("torch.nn:Flatten", size=32).preprocessing == Preprocessing(size=32)
