@@ -53,11 +53,17 @@ class Channels(NamedTuple):
     normal: Normal | None = None
 
 
-def known_channels(traced: Traced, *, width: float = 6.0) -> dict[Node, Channels]:
+Span = tuple[float, float]
+
+
+def known_channels(
+    traced: Traced, *, width: float = 6.0, image: Span | None = None
+) -> dict[Node, Channels]:
     """Return what the statistics tell, without data, of the values in a network.
 
     A layer's outputs are N(β, γ²) in the range β ± 6γ, 6 being ``width``, which an activation clips
-    (Nagel et al. 2019, §5). Places of padding are not counted in means.
+    (Nagel et al. 2019, §5). Of the network's inputs the range ``image`` may be known. Places of
+    padding are not counted in means.
     """
     found: dict[Node, Channels] = {}
     for node in traced.module.graph.nodes:
@@ -67,6 +73,11 @@ def known_channels(traced: Traced, *, width: float = 6.0) -> dict[Node, Channels
         if law:
             reach = width * law.deviation
             after = Channels(law.mean, law.mean - reach, law.mean + reach, law)
+        elif node.op == "placeholder" and image:
+            unknown, low, high = (
+                torch.full(shape(node)[1:2], end, dtype=torch.float64) for end in (math.nan, *image)
+            )
+            after = Channels(unknown, low, high)
         elif called(traced.module, node) in ("add", "iadd"):
             after = _sum(node, sources)
         elif sources and sources[0]:
@@ -139,23 +150,25 @@ def expected_inputs(traced: Traced) -> dict[str, Tensor]:
     return {name: mean for name, mean in means.items() if not mean.isnan().any()}
 
 
-def input_ranges(traced: Traced, *, width: float = 6.0) -> dict[str, tuple[float, float]]:
+def input_ranges(
+    traced: Traced, *, width: float = 6.0, image: Span | None = None
+) -> dict[str, Span]:
     """Return the least and greatest input of each layer for which the statistics tell them.
 
-    From β ± 6γ of all channels, 6 being ``width``, clipped by the activation.
+    From β ± 6γ of all channels, 6 being ``width``, clipped by the activation; of layers that read
+    the network's inputs from their range ``image``.
     """
-    laws = _inputs(traced, known_channels(traced, width=width))
+    laws = _inputs(traced, known_channels(traced, width=width, image=image))
     return {name: (float(law.low.min()), float(law.high.max())) for name, law in laws.items()}
 
 
 def absorb_biases(traced: Traced, *, width: float = 3.0, padded: bool = False) -> Traced:
     """Return the network with high biases moved into the layers after them.
 
-    A channel that is positive but rarely, c = max(0, β − 3|γ|), with 3 being ``width``, gives c to
-    the next layer: b₁ ← b₁ − c, b₂ ← b₂ + W₂c, summed over the kernel (Nagel et al. 2019, §4.1).
+    A channel that is nearly always positive gives c = max(0, β − 3|γ|), 3 being ``width``, to the
+    next layer: b₁ ← b₁ − c, b₂ ← b₂ + W₂c, summed over the kernel (Nagel et al. 2019, §4.1).
     Where pre-activations stay above c, the function stays. ``padded``: also where zeros join the
     channels on the way, as published, which changes the function at the borders.
-
     """
     found = traced.copy()
     statistics = dict(found.statistics)

@@ -9,7 +9,6 @@ import numpy as np
 
 from anneal.errors import InputError
 from anneal.rounding import get_rounder
-from anneal.rounding.bias import input_ranges
 from anneal.rounding.bounds import judge_rows
 from anneal.rounding.graphs import Traced, bias_of
 from anneal.rounding.grids import make_grid
@@ -26,19 +25,6 @@ from anneal.rounding.sequential import (
 from anneal.rounding.tracing import Layer
 
 METHODS = ("nearest", "stochastic")  # those that do not look at the Hessian
-
-
-def known_ranges(traced: Traced, image: tuple[float, float]) -> dict[str, tuple[float, float]]:
-    """Return the least and greatest input of each layer for which they are known without data.
-
-    What the statistics tell, and of layers that read the images the range of a pixel, ``image``.
-    """
-    found = input_ranges(traced)
-    for node in traced.module.graph.nodes:
-        is_layer = node.op == "call_module" and node.target in traced.layers
-        if is_layer and node.all_input_nodes[0].op == "placeholder":
-            found[str(node.target)] = image
-    return found
 
 
 def check_blind(options: RoundingOptions) -> None:

@@ -85,13 +85,15 @@ def cost_picture(rows: Sequence[Row], *, image: ImageFormat = "png") -> bytes:
     if not shown:
         raise InputError("no layer has a cost to draw")
     ratios = [row["cost"] / row["nearest"] for row in shown]
+    bounds = [row["bound"] / row["nearest"] for row in shown if row["bound"] is not None]
+    least = min([number for number in (*ratios, *bounds) if number > 0], default=1.0)
+    floor = max(0.8 * least, 1e-4)
     figure = blank_figure(7.5, 1.2 + 0.17 * len(shown))
     axes = figure.add_subplot()
     style_axes(axes)
-    floor = 0.5 * min([ratio for ratio in ratios if ratio > 0], default=0.5)
     for place, (row, ratio) in enumerate(zip(shown, ratios, strict=True)):
         if row["bound"] is not None:
-            bound = max(row["bound"] / row["nearest"], floor / 2)
+            bound = max(row["bound"] / row["nearest"], floor)
             axes.plot([bound, max(ratio, floor)], [place] * 2, color=_BLUE, lw=1.2, alpha=0.6)
             axes.plot(bound, place, "|", ms=7, color=_BLUE)
         axes.plot(max(ratio, floor), place, "o", ms=4.5, color=_BLUE)
@@ -142,7 +144,9 @@ def _share(row: Row, key: str) -> str:
 
 def _gap(row: Row) -> str:
     found = gap(row)
-    return "–" if found is None else show_number(100 * found)
+    if found is None:
+        return "–"
+    return show_number(100 * found) if found > 1e-4 else "0.01"
 
 
 # What a column needs of a row, and how it shows that.

@@ -16,8 +16,13 @@ from anneal.files import Pathlike, write_text
 from anneal.records import canonical_json, machine, versions
 from anneal.registry import unknown
 from anneal.rounding import keywords
-from anneal.rounding.bias import absorb_biases, correct_biases, correct_biases_from
-from anneal.rounding.datafree import check_blind, known_ranges, round_blind
+from anneal.rounding.bias import (
+    absorb_biases,
+    correct_biases,
+    correct_biases_from,
+    input_ranges,
+)
+from anneal.rounding.datafree import check_blind, round_blind
 from anneal.rounding.equalise import equalise
 from anneal.rounding.graphs import Traced, bias_of, trace
 from anneal.rounding.images import Images, Labels, Preprocessing, read_images, split
@@ -36,6 +41,7 @@ from anneal.rounding.sources import load_network
 from anneal.rounding.stored import Folder
 
 RESULT, ONNX = "result.json", "network.onnx"
+KEPT = " (kept)"  # how progress tells of a layer that is not rounded again
 NUM_COMPARED = 16  # images on which the ONNX file is compared with torch
 
 
@@ -188,9 +194,9 @@ def _round(
     progress: Progress,
 ) -> RoundedNetwork:
     """Round a network and correct its biases."""
-    ranges: dict[str, tuple[float, float]] = {}
+    ranges = {}
     if options.is_blind or options.ranges == "statistics":
-        ranges = known_ranges(traced, preprocessing.span())
+        ranges = input_ranges(traced, image=preprocessing.span())
     if calibration is None:
         found = round_blind(
             traced, options.rounding, ranges=ranges, keep=folder.keep, progress=progress
@@ -204,7 +210,7 @@ def _round(
             ranges=ranges,
             known=folder.known,
             keep=folder.keep,
-            progress=progress,
+            progress=lambda done, name: progress(done, name + KEPT * folder.holds(name)),
         )
     if options.correction == "none":
         return found

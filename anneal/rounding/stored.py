@@ -90,13 +90,17 @@ class Folder:
         data = safetensors.numpy.save(arrays, {"layer": json.dumps(document)})
         write_bytes(self._file(name), data)
 
+    def holds(self, name: str) -> bool:
+        """Return whether a layer was kept."""
+        return self._file(name).exists()
+
     def known(self, name: str) -> RoundedLayer | None:
         """Return a layer that was kept, None where there is none.
 
         Raises :class:`~anneal.errors.InputError` for a damaged file.
         """
         file = self._file(name)
-        if not file.exists():
+        if not self.holds(name):
             return None
         try:
             with safe_open(file, "np") as opened:

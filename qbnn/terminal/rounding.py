@@ -11,11 +11,13 @@ from typing import Any
 from anneal.errors import InputError
 from anneal.files import write_bytes, write_text
 from anneal.rounding.report import RoundedUp, cost_picture, gap, layer_table, up_picture
-from anneal.tables import Table, column, show_number
+from anneal.rounding.runs import KEPT
+from anneal.tables import Column, Table, column, show_number
 from qbnn.terminal import pages
 
 Show = Callable[[float, str], None]
 CLOSE = 0.01  # a gap that is as good as none
+LEAST_SHARE = 0.01  # of the work; after less nobody knows how long the rest will take
 CAPTIONS = {
     "costs": "What each layer's rounding costs beside the nearest levels, in the quadratic problem "
     "that was solved; where a line goes to the left, no rounding costs less than its end.",
@@ -30,17 +32,22 @@ COSTS = (
 def with_time_left(show: Show) -> Show:
     """Return a way to show progress that adds about how long it will take yet.
 
+    Layers that were kept count neither as time nor as work.
+
     >>> with_time_left(lambda fraction, remark: print(remark))(0.0, "layer 1")
     layer 1
     """
-    began: list[tuple[float, float]] = []
+    began: tuple[float, float] | None = None
 
     def shown(fraction: float, remark: str) -> None:
+        nonlocal began
         now = time.monotonic()
-        if 0 < fraction < 1 and not began:
-            began.append((now, fraction))
-        elif began and began[0][1] < fraction < 1:
-            rate = (now - began[0][0]) / (fraction - began[0][1])
+        if fraction <= 0 or remark.endswith(KEPT):
+            began = None
+        elif began is None:
+            began = now, fraction
+        elif began[1] + LEAST_SHARE < fraction < 1:
+            rate = (now - began[0]) / (fraction - began[1])
             remark += f", {duration((1 - fraction) * rate)} left"
         show(fraction, remark)
 
@@ -68,7 +75,7 @@ def summary(found: Mapping[str, Any]) -> dict[str, str | None]:
     return {
         "distance": num and f"{show_number(found['kl'])} nats (KL), of {num:,} images held out",
         "agreement": num and f"{_percent(found['agreement'])} have the same first class",
-        "top1": top1 and f"{_percent(top1)}, before {_percent(found['float_top1'])}",
+        "top-1": top1 and f"{_percent(top1)}, before {_percent(found['float_top1'])}",
         "bits": f"weights {found['bits']}{wide}",
         "method": f"{found['method']}, biases: {found['bias']}",
         "layers": f"{len(found['layers'])}, in float: {', '.join(found['in_float']) or 'none'}",
@@ -95,7 +102,9 @@ def write_page(folder: Path, found: Mapping[str, Any], *, title: str) -> None:
         for name, value in summary(found).items()
         if value
     ]
-    shown = Table("summary", [column("name", "what"), column("value", "")], facts)
+    shown = Table(
+        "summary", [column("name", "what"), Column("", lambda fact: str(fact["value"]))], facts
+    )
     parts = [pages.table(shown), *(pages.picture(data, CAPTIONS[n]) for n, data in made.items())]
     if found["in_float"]:
         parts.append(pages.heading("Left in float"))
