@@ -212,3 +212,37 @@ def spheres(  # type: ignore[no-untyped-def]
                 if over[i] <= upper[row, i]:
                     open_ = min(open_, spent[i] + weights[i] * (over[i] - center[i]) ** 2)
             bounds[row] = min(best, open_)
+
+
+@kernel
+def pivot_orders(matrices, orders, start, stop):  # type: ignore[no-untyped-def]
+    """Write the order in which weights decide: last what matters least given all others, and so on.
+
+    ``matrices``, (groups, n, n), are used up. An order begins with −1 where a matrix is not
+    positive definite.
+    """
+    n = matrices.shape[1]
+    line = np.empty(n)
+    for group in range(start, stop):
+        left, order = matrices[group], orders[group]
+        order[:] = np.arange(n)
+        for last in range(n - 1, -1, -1):
+            chosen = 0
+            for i in range(1, last + 1):
+                if left[i, i] < left[chosen, chosen]:
+                    chosen = i
+            pivot = left[chosen, chosen]
+            if not pivot > 0:
+                order[0] = -1
+                break
+            order[chosen], order[last] = order[last], order[chosen]
+            line[: last + 1] = left[chosen, : last + 1]
+            # The last takes the place of the chosen, so that what is left stays in one piece.
+            line[chosen] = line[last]
+            left[chosen, :last] = left[last, :last]
+            left[:last, chosen] = left[last, :last]
+            left[chosen, chosen] = left[last, last]
+            for i in range(last):
+                share = line[i] / pivot
+                for j in range(last):
+                    left[i, j] -= share * line[j]

@@ -20,6 +20,7 @@ ROUNDERS = {
     "neal": "anneal.rounding.samplers:neal",
     "relax": "anneal.rounding.relaxation:relax",
     "relax+flip": "anneal.rounding.relaxation:relax_and_flip",
+    "relax+lns": "anneal.rounding.relaxation:relax_and_search",
 }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anneal.errors import InputError
+from anneal.kernels import planes as kernels
 from anneal.rounding.grids import Floats
 from anneal.rounding.rows import LayerRows
 
@@ -41,7 +42,7 @@ def factorise(hessian: Floats, *, order: str = "diagonal") -> Factors:
     """
     if order not in ORDERS:
         raise InputError(f"unknown order '{order}'; known: {', '.join(ORDERS)}")
-    orders = np.stack([_order(matrix, order) for matrix in hessian])
+    orders = _orders(hessian, order)
     taken = np.take_along_axis(hessian, orders[:, :, None], 1)
     taken = np.take_along_axis(taken, orders[:, None, :], 2)
     try:
@@ -53,20 +54,16 @@ def factorise(hessian: Floats, *, order: str = "diagonal") -> Factors:
     return Factors(orders, lower / diagonal[:, :, None], diagonal**2)
 
 
-def _order(matrix: Floats, kind: str) -> NDArray[np.int64]:
+def _orders(hessian: Floats, kind: str) -> NDArray[np.int64]:
+    groups, n, _ = hessian.shape
     if kind == "natural":
-        return np.arange(len(matrix))
+        return np.tile(np.arange(n), (groups, 1))
     if kind == "diagonal":
-        return np.argsort(-np.diagonal(matrix), kind="stable")
-    left, found = matrix.copy(), np.empty(len(matrix), np.int64)
-    open_ = np.ones(len(matrix), bool)
-    for place in range(len(matrix) - 1, -1, -1):
-        worth = np.where(open_, np.diagonal(left), np.inf)
-        chosen = int(np.argmin(worth))
-        if not worth[chosen] > 0:
-            raise InputError("a Hessian is not positive definite; add a ridge")
-        found[place], open_[chosen] = chosen, False
-        left -= np.outer(left[:, chosen], left[chosen]) / left[chosen, chosen]
+        return np.argsort(-np.einsum("gii->gi", hessian), 1, kind="stable")
+    found = np.empty((groups, n), np.int64)
+    kernels.pivot_orders(hessian.copy(), found, 0, groups)
+    if (found[:, 0] < 0).any():
+        raise InputError("a Hessian is not positive definite; add a ridge")
     return found
 
 

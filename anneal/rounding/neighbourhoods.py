@@ -15,9 +15,9 @@ from anneal.rounding.grids import Floats
 from anneal.rounding.planes import WIDTH, beam
 from anneal.rounding.rows import LayerRows, Levels
 
-SIZE = 16
+SIZE = 64
 TINY = 1e-9  # share of the mean diagonal that makes a part of a singular Hessian definite
-SOLVE = 4.0  # microseconds that a sub-problem costs
+SOLVE = 30.0  # microseconds that a sub-problem costs
 
 
 def lns(

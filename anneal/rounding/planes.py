@@ -81,7 +81,7 @@ def beam(
     rng: np.random.Generator,
     start: Levels | None = None,
     num_threads: int = 1,
-    order: str = "diagonal",
+    order: str = "pivot",
     damping: float = DAMPING,
     width: int = WIDTH,
 ) -> Levels:

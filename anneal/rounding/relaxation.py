@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from anneal.rounding.descent import flip
+from anneal.rounding.neighbourhoods import SIZE, lns
 from anneal.rounding.rows import LayerRows, Levels
 
 STRETCH, SHIFT = 1.2, -0.1
@@ -55,6 +56,26 @@ def relax_and_flip(
     """Round by the relaxation and descend from there; all levels are open to the descent."""
     found = relax(rows, rng=rng, num_threads=num_threads, num_steps=num_steps)
     return flip(rows, rng=rng, start=found, num_threads=num_threads)
+
+
+def relax_and_search(
+    rows: LayerRows,
+    *,
+    rng: np.random.Generator,
+    start: Levels | None = None,
+    num_threads: int = 1,
+    num_steps: int = 1000,
+    rate: float = 0.05,
+    size: int = SIZE,
+    num_rounds: int = 4,
+) -> Levels:
+    """Search neighbourhoods from where a short AdaRound relaxation ends.
+
+    It sees all weights at once: on wide rows of low rank that is worth its time.
+    """
+    found = relax(rows, rng=rng, num_threads=num_threads, num_steps=num_steps, rate=rate)
+    options = {"size": size, "num_rounds": num_rounds, "num_threads": num_threads}
+    return lns(rows, rng=rng, start=found, **options)
 
 
 def _relaxed(rows: LayerRows, num_steps: int, rate: float, regularisation: float) -> Levels:

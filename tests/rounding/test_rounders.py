@@ -23,6 +23,7 @@ from anneal.testing import check_problem
 QUICK = {
     "relax": {"num_steps": 50},
     "relax+flip": {"num_steps": 50},
+    "relax+lns": {"num_steps": 50},
     "neal": {"num_reads": 2, "num_sweeps": 20},
     "anneal": {"num_sweeps": 40},
 }
