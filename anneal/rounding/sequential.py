@@ -116,7 +116,7 @@ def round_network(
     rounded = traced.copy()
     layers: dict[str, RoundedLayer] = {}
     work = {name: _work(traced.layer(name)) for name in traced.layers}
-    done = 0.0
+    done, hooks = 0.0, []
     for name, floats, inputs in _walk(traced, rounded, images.split(batch_size)):
         layer = rounded.layer(name)
         progress(done / sum(work.values()), name)
@@ -137,11 +137,20 @@ def round_network(
                 raise InputError(f"layer '{name}': {error}") from error
             keep(name, found)
         install(layer, found)
+        if found.quantiser is not None:
+            hooks.append(layer.register_forward_pre_hook(_reading(found.quantiser)))
         layers[name] = found
         done += work[name]
+    for hook in hooks:
+        hook.remove()
     quantisers = {name: one.quantiser for name, one in layers.items() if one.quantiser}
     quantise_inputs(rounded.module, quantisers)
     return RoundedNetwork(rounded, layers)
+
+
+def _reading(quantiser: Quantiser) -> Callable[..., tuple[Tensor]]:
+    """Return what has a layer read quantised inputs while others are still to be rounded."""
+    return lambda layer, inputs: (quantiser(inputs[0]),)
 
 
 def install(layer: Layer, found: RoundedLayer) -> None:

@@ -160,6 +160,17 @@ def test_better_rounding_loses_less() -> None:
     assert losses["lns"] < losses["babai"] < losses["nearest"]
 
 
+@pytest.mark.parametrize("activation_bits", [None, 3])
+def test_the_best_biases_keep_the_mean_output(activation_bits: int | None) -> None:
+    """So the inputs that a layer is rounded for are those that it reads in the end."""
+    traced, x = trace(net(), images()[:1]), images()
+    options = RoundingOptions(bits=3, method="babai", activation_bits=activation_bits)
+    found = round_network(traced, x, options, batch_size=8)
+    with torch.no_grad():
+        before, after = traced.module(x).mean(0), found.traced.module(x).mean(0)
+    assert torch.allclose(before, after, atol=1e-5)
+
+
 def test_the_source_is_not_changed_and_the_levels_are_in_the_result() -> None:
     model = net()
     before = copy.deepcopy(model.state_dict())
