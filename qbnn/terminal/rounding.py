@@ -70,12 +70,13 @@ def summary(found: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the facts of a rounding as a person reads them."""
     num, top1, onnx = found["num_images"], found["top1"], found["onnx"]
     difference = onnx["difference"]
+    before = None if top1 is None else _percent(found["float_top1"])
     near = "" if difference is None else f", within {difference:.1g} of torch in onnxruntime"
     wide = "" if found["activation_bits"] is None else f", inputs {found['activation_bits']} bits"
     return {
         "distance": num and f"{show_number(found['kl'])} nats (KL), of {num:,} images held out",
         "agreement": num and f"{_percent(found['agreement'])} have the same first class",
-        "top-1": top1 and f"{_percent(top1)}, before {_percent(found['float_top1'])}",
+        "top-1": None if top1 is None else f"{_percent(top1)}, before {before}",
         "bits": f"weights {found['bits']}{wide}",
         "method": f"{found['method']}, biases: {found['bias']}",
         "layers": f"{len(found['layers'])}, in float: {', '.join(found['in_float']) or 'none'}",

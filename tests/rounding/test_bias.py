@@ -177,6 +177,14 @@ def test_zeros_of_padding_are_in_the_range() -> None:
     assert input_ranges(traced, width=1)["last"] == (0, 52)
 
 
+def test_what_reads_the_images_has_the_range_of_pixels() -> None:
+    network = nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 4, 3), nn.Sigmoid(), nn.Conv2d(4, 2, 1))
+    traced = trace(network.double(), images(1))
+    assert input_ranges(traced, image=(-1.0, 2.0)) == {"1": (-1.0, 2.0)}
+    assert input_ranges(traced, image=(1.0, 2.0)) == {"1": (0.0, 2.0)}
+    assert input_ranges(traced) == {} == expected_inputs(traced)
+
+
 def test_what_a_normalisation_tells_that_stays() -> None:
     model = drawn(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 1)))
     found = expected_inputs(trace(model, images(1)))["2"]

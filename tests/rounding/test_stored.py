@@ -14,7 +14,7 @@ from anneal.errors import InputError
 from anneal.rounding.graphs import trace
 from anneal.rounding.judge import judge
 from anneal.rounding.sequential import RoundedLayer, RoundingOptions, round_network
-from anneal.rounding.stored import LAYERS, Folder
+from anneal.rounding.stored import LAYERS, NETWORK, SETTINGS, Folder
 
 
 def rounded_layers(**options: object) -> dict[str, RoundedLayer]:
@@ -23,12 +23,16 @@ def rounded_layers(**options: object) -> dict[str, RoundedLayer]:
     return round_network(traced, torch.randn(8, 1, 5, 5), RoundingOptions(**options)).layers  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("bounds", [False, True])
 @pytest.mark.parametrize("activation_bits", [None, 8])
 @pytest.mark.parametrize("bits", [1, 4])
-def test_a_kept_layer_comes_back(tmp_path: Path, bits: int, activation_bits: int | None) -> None:
+def test_a_kept_layer_comes_back(
+    tmp_path: Path, bits: int, activation_bits: int | None, bounds: bool
+) -> None:
     folder = Folder(tmp_path / "run")
     folder.begin({"bits": bits}, resume=False)
-    ((name, layer),) = rounded_layers(bits=bits, activation_bits=activation_bits).items()
+    options = {"bits": bits, "activation_bits": activation_bits, "bounds": bounds}
+    ((name, layer),) = rounded_layers(**options).items()
     assert folder.known(name) is None
     folder.keep(name, layer)
     found = folder.known(name)
@@ -36,6 +40,7 @@ def test_a_kept_layer_comes_back(tmp_path: Path, bits: int, activation_bits: int
     assert np.array_equal(found.levels, layer.levels) and np.array_equal(found.bias, layer.bias)
     assert np.array_equal(found.grid.weights(found.levels), layer.grid.weights(layer.levels))
     assert (found.cost, found.up, found.seconds) == (layer.cost, layer.up, layer.seconds)
+    assert found.posed == layer.posed
     x = torch.randn(50)
     for one in (found, layer):
         assert (one.quantiser is None) == (activation_bits is None)
@@ -61,7 +66,38 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
         folder.begin({"bits": 4, "parameters": {"width": 8}}, resume=False)
     with pytest.raises(InputError, match="of other bits"):
         folder.begin({"bits": 3, "parameters": {"width": 8}}, resume=True)
+    with pytest.raises(InputError, match="of other parameters width"):
+        folder.begin({"bits": 4, "parameters": {"width": 9}}, resume=True)
     folder.begin({"bits": 4, "parameters": {"width": 8}}, resume=True)
+
+
+def test_a_check_makes_nothing(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "run")
+    folder.check({"bits": 4}, resume=False)
+    assert not folder.path.exists() and not folder.holds("0")
+    folder.path.write_text("")
+    with pytest.raises(InputError, match="not a folder"):
+        folder.check({"bits": 4}, resume=False)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_damaged_settings_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / SETTINGS).write_text(text)
+    with pytest.raises(InputError, match="not settings"):
+        Folder(tmp_path).check({}, resume=True)
+
+
+def test_finished_weights_come_back(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    with pytest.raises(InputError, match="not come to its end"):
+        folder.finished()
+    traced = trace(nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU()), torch.zeros(1, 1, 5, 5))
+    folder.finish(traced)
+    state = traced.module.state_dict()
+    assert all(torch.equal(state[name], found) for name, found in folder.finished().items())
+    (tmp_path / NETWORK).write_bytes(b"nothing")
+    with pytest.raises(InputError, match="no weights"):
+        folder.finished()
 
 
 class Logits(nn.Module):
