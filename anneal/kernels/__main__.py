@@ -10,6 +10,7 @@ import numpy as np
 
 from anneal.ising import Ising
 from anneal.rounding import get_rounder
+from anneal.rounding.bounds import relaxed_bounds
 from anneal.rounding.grids import make_grid
 from anneal.rounding.rows import LayerRows
 from anneal.solvers import SOLVERS, get_solver
@@ -31,6 +32,7 @@ def warm_up() -> None:
     rows = LayerRows.of(weights, np.eye(3)[None], make_grid(weights, 3))
     for name in ("babai", "exact", "anneal"):
         get_rounder(name)(rows, rng=np.random.default_rng(1))
+    relaxed_bounds(rows)
 
 
 def _example(density: float, scale: Any, num_spins: int = SIZES) -> Ising:

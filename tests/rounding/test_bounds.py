@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anneal.rounding.bounds import judge_rows, lower_bounds, spectral_bounds
+from anneal.kernels.relaxed import relax
+from anneal.rounding.bounds import dual_costs, judge_rows, lower_bounds, relaxed_bounds
 from anneal.rounding.grids import make_grid
 from anneal.rounding.neighbourhoods import lns
 from anneal.rounding.rows import LayerRows
+from anneal.rounding.spheres import search
 
 
 def problem(
@@ -50,7 +52,7 @@ def test_no_rounding_costs_less(
 ) -> None:
     rows = problem(fan_in, seed, groups=groups, corners=corners, noise=noise)
     best = least(rows)
-    assert (spectral_bounds(rows) <= best * (1 + 1e-9) + 1e-12).all()
+    assert (relaxed_bounds(rows) <= best * (1 + 1e-9) + 1e-12).all()
     proved = lower_bounds(rows, rows.nearest())
     assert (proved <= best * (1 + 1e-9) + 1e-12).all()
     if noise:
@@ -65,11 +67,11 @@ def test_bounds_of_wide_rows_hold(fan_in: int) -> None:
     assert (proved <= rows.costs(levels)).all() and (proved > 0).all()
 
 
-def test_the_spectral_bound_is_the_cost_where_inputs_do_not_mix() -> None:
+def test_the_relaxed_bound_is_the_cost_where_inputs_do_not_mix() -> None:
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(5, 60))
     rows = LayerRows.of(weights, np.diag(rng.uniform(0.1, 9, 60))[None], make_grid(weights, 3))
-    assert spectral_bounds(rows) == pytest.approx(rows.costs(rows.nearest()))
+    assert relaxed_bounds(rows) == pytest.approx(rows.costs(rows.nearest()))
 
 
 def test_levels_are_judged_beside_nearest_ones_out_of_bounds() -> None:
@@ -84,3 +86,41 @@ def test_levels_are_judged_beside_nearest_ones_out_of_bounds() -> None:
     whole = judge_rows(rows, rows.nearest(), outside, bounds=True)
     assert whole[:2] == found[:2]
     assert whole.bound == pytest.approx(least(rows).sum(), rel=1e-3)
+
+
+@pytest.mark.parametrize("corners", [False, True])
+def test_the_relaxed_bound_is_below_the_optimum_and_of_use(corners: bool) -> None:
+    # Of rows too many for all roundings, against a search of some hundred thousand nodes.
+    rows = problem(14, 3, corners=corners, noise=0.8)
+    best = search(rows, rows.nearest(), max_nodes=10**7)
+    assert best.bounds == pytest.approx(rows.costs(best.levels), rel=1e-4)
+    found = relaxed_bounds(rows)
+    assert (found <= best.bounds * (1 + 1e-9)).all()
+    assert found.sum() > 0.3 * best.bounds.sum()
+
+
+def test_no_point_gives_a_bound_above_the_least_relaxed_cost() -> None:
+    # What the kernel ends at is the least of the relaxation: no step from there goes down.
+    rows, rng = problem(8, 4), np.random.default_rng(0)
+    diagonal = np.full((1, 8), 0.5 * np.linalg.eigvalsh(rows.hessian[0])[0])
+    matrices = rows.hessian - diagonal[0] * np.eye(8)
+    shifts = np.zeros_like(rows.target)
+    relax(
+        rows.target, rows.lower, rows.upper, matrices, diagonal, rows.num_rows, shifts,
+        10_000, 1e-12, 0, rows.num_rows,
+    )  # fmt: skip
+
+    def cost(y: np.ndarray) -> np.ndarray:
+        floor = np.clip(np.floor(rows.target + y), rows.lower, rows.upper - 1)
+        rise = 2 * floor + 1 - 2 * rows.target
+        square = (floor - rows.target) ** 2 + (rows.target + y - floor) * rise
+        return np.einsum("ri,ij,rj->r", y, matrices[0], y) + (diagonal * square).sum(1)
+
+    least = cost(shifts)
+    # The bound that it gives is tight: all there is to be had of this diagonal.
+    assert dual_costs(rows, diagonal, matrices, shifts) == pytest.approx(least, rel=1e-6)
+    for size in (1e-3, 0.1, 1.0):
+        for _ in range(50):
+            tried = shifts + size * rng.normal(size=shifts.shape)
+            tried = np.clip(tried, rows.lower - rows.target, rows.upper - rows.target)
+            assert (cost(tried) >= least - 1e-9).all()
