@@ -64,8 +64,8 @@ def to_markdown(tables: Iterable[Table]) -> str:
         widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
         cells.insert(1, ["-" * width for width in widths])
         lines = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in cells]
-        title = table.name.replace("_", " ").capitalize()
-        parts.append("\n".join([f"## {title}", "", *lines, ""]))
+        title = table.name.replace("_", " ")
+        parts.append("\n".join([f"## {title[:1].upper()}{title[1:]}", "", *lines, ""]))
     return "\n".join(parts)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -46,7 +46,9 @@ class RoundingOptions:
     diagonal, or ``held-out``, the best of five on half of the images for those of the other half.
     ``corners``: the two levels around each weight alone. ``activation_bits``: of each layer's
     input, one grid for all of it, over a range by ``minmax``, ``mse`` or ``percentile``.
-    ``bounds``: also say below which cost no rounding of a layer can be.
+    ``correct``: where the bias is no part of the problem (``centred``), let it make up for the mean
+    of what rounding changes, before the next layer comes: b̂ = b + W E[x] − Ŵ E[x]. ``bounds``: also
+    say below which cost no rounding of a layer can be.
     """
 
     bits: int = 4
@@ -54,6 +56,7 @@ class RoundingOptions:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     centred: bool = True
     asymmetric: bool = True
+    correct: bool = False
     ridge: float | Literal["held-out"] = 0.01
     corners: bool = False
     symmetric: bool = True
@@ -262,6 +265,8 @@ def _round_layer(
     round_rows = get_rounder(options.method)
     levels = round_rows(rows, rng=rng, num_threads=num_threads, **options.parameters)
     new, plain = grid.weights(levels), grid.nearest(weights)
+    if options.correct:
+        formulation = replace(formulation, centred=True)
     new_bias = formulation.bias(weights, new, bias, total)
     plain_bias = formulation.bias(weights, plain, bias, total)
     cost = output_error(weights, new, bias, new_bias, total).sum()

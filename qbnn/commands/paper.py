@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path("docs/results/deformed")
 SPEED = Path("docs/results/networks")
+ROUNDING = Path("docs/results/rounding")
 
 paper = typer.Typer(
     help="Run the experiments of the results pages.",
@@ -134,6 +135,69 @@ def speed(
     write_text(out / "speed.md", f"# Speed\n\n{to_markdown(tables(rows))}")
     if not quiet:
         print(out / "speed.md")
+
+
+def adaround_table(
+    out: Annotated[Path, typer.Option(help="Folder for rows and page.")] = ROUNDING,
+    networks: Annotated[
+        str | None,
+        typer.Option(help="Names, joined by commas. (efficientnet-lite0,mnist,fashion-mnist)"),
+    ] = None,
+    widths: Annotated[
+        str | None, typer.Option(help="Of W4, W3, W4A8 and W8A8, joined by commas. (all)")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Rows of the table, joined by commas. (all)")
+    ] = None,
+    calibration: Annotated[int, typer.Option(min=2, help="Images to calibrate with.")] = 192,
+    limit: Annotated[int | None, typer.Option(min=1, help="Judge by so many images. (all)")] = None,
+    size: Annotated[int, typer.Option(min=32, help="Of photographs, in pixels.")] = 160,
+    seed: Annotated[int, typer.Option(min=0, help="Of draws and trainings.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Round networks by every method and write the page that compares them.
+
+    What has a row is not done again: after Ctrl-C the same command goes on where it was.
+    """
+    from anneal.records import RecordFile
+    from qbnn.paper.rounding_table import ROW_FILE, roundings, run_roundings, write_page
+    from qbnn.terminal.console import make_folder, say
+
+    given = {"networks": networks, "widths": widths, "methods": methods}
+    names = {
+        key: [word.strip() for word in text.split(",")]
+        for key, text in given.items()
+        if text is not None
+    }
+    wanted = roundings(**names, num_calibration=calibration, limit=limit, size=size, seed=seed)
+
+    def tell(done: int, total: int, row: Record) -> None:
+        write_page(out, command=_ADAROUND)
+        if not quiet:
+            say(f"{done}/{total} {_rounding_line(row)}")
+
+    records = RecordFile(make_folder(out) / ROW_FILE)
+    run_roundings(wanted, records, data_dir=data_dir, num_threads=threads, progress=tell)
+    write_page(out, command=_ADAROUND)
+    if not quiet:
+        print(out / "README.md")
+
+
+_ADAROUND = "qbnn paper adaround-table"
+
+
+def _rounding_line(row: Record) -> str:
+    """Return what a rounding came to, in one line."""
+    from qbnn.paper.rounding_table import width_name
+
+    spec, result = row.task.spec, row.result
+    name = f"{spec['network']} {width_name(row)} {spec['method']}"
+    if "error" in result:
+        return f"{name}: {result['error']}"
+    shares = f"agreement {100 * result['agreement']:.1f} %"
+    return f"{name}: KL {result['kl']:.4f}, {shares}, {row.seconds:.0f} s"
 
 
 def _counts(option: str, text: str) -> list[int]:
@@ -255,6 +319,14 @@ def register(app: typer.Typer) -> None:
         speed,
         "qbnn paper speed --out runs/speed",
         "qbnn paper speed --networks B,C --threads 1 --batch-sizes 128",
+        panel=NETWORKS,
+    )
+    add(
+        paper,
+        adaround_table,
+        "qbnn paper adaround-table --networks efficientnet-lite0 --widths W4,W3",
+        "qbnn paper adaround-table --networks digits --methods nearest,lns --out runs/table",
+        name="adaround-table",
         panel=NETWORKS,
     )
     app.add_typer(paper, name="paper", rich_help_panel=NETWORKS)

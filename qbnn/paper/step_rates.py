@@ -69,8 +69,9 @@ def rates(
         error = float(np.abs(ours() - theirs()).max())
         spec = {"fan_in": fan_in, "rows": len(r), "num_threads": number}
         yield _row(LAW, spec, seconds[1], seconds[0], error=error)
+    sizes = tuple(sorted({1, *batch_sizes}))
     for found in packed_speed(
-        batch_sizes=tuple(sorted({1, *batch_sizes})), num_threads=tuple(num_threads), seconds=0.05 * rounds
+        batch_sizes=sizes, num_threads=tuple(num_threads), seconds=0.05 * rounds
     ):
         spec = {"network": "512FC-512FC-SM10", "batch_size": found["batch_size"]}
         spec["num_threads"] = found["num_threads"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from anneal.errors import InputError
 from anneal.rounding.formulation import Formulation, InputMoments, output_error
-from anneal.rounding.graphs import trace
+from anneal.rounding.graphs import bias_of, trace
 from anneal.rounding.grids import make_grid
 from anneal.rounding.inputs import moments, unfolded, weight_rows
 from anneal.rounding.quantisers import Quantiser, range_of
@@ -169,6 +170,30 @@ def test_the_best_biases_keep_the_mean_output(activation_bits: int | None) -> No
     with torch.no_grad():
         before, after = traced.module(x).mean(0), found.traced.module(x).mean(0)
     assert torch.allclose(before, after, atol=1e-5)
+
+
+def test_a_corrected_bias_makes_up_for_what_its_layer_changes() -> None:
+    """E[Ŵx + b̂] = E[Wx + b] over inputs as the layers before leave them, layer after layer."""
+    traced, x = trace(net(), images()[:1]), images()
+    told: dict[str, Any] = {"bits": 2, "method": "nearest", "centred": False, "asymmetric": False}
+    found = round_network(traced, x, RoundingOptions(**told, correct=True), batch_size=8)
+    seen: dict[str, Tensor] = {}
+    for name in found.layers:
+        layer = found.traced.layer(name)
+        layer.register_forward_pre_hook(
+            lambda layer, inputs, name=name: seen.__setitem__(name, inputs[0])
+        )
+    with torch.no_grad():
+        found.traced.module(x)
+        for name, inputs in seen.items():
+            means = [
+                one.layer(name)(inputs).movedim(1, -1).flatten(0, -2).mean(0)
+                for one in (traced, found.traced)
+            ]
+            assert torch.allclose(*means, atol=1e-5)
+    kept = round_network(traced, x, RoundingOptions(**told))
+    for name, rounded in kept.layers.items():
+        assert np.allclose(rounded.bias, bias_of(traced.layer(name)).detach())
 
 
 def test_the_source_is_not_changed_and_the_levels_are_in_the_result() -> None:

@@ -1,0 +1,201 @@
+"""The methods of rounding that are compared, the widths, and the networks that are rounded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from anneal.errors import InputError
+from anneal.files import Pathlike
+from anneal.rounding.bias import (
+    absorb_biases,
+    correct_biases,
+    input_ranges,
+)
+from anneal.rounding.datafree import round_blind
+from anneal.rounding.equalise import equalise
+from anneal.rounding.graphs import Traced, trace
+from anneal.rounding.images import read_images, split
+from anneal.rounding.sequential import Progress, RoundingOptions, round_network
+from anneal.rounding.sources import load_network
+from qbnn.data import load
+from qbnn.paper.networks import ROWS, make_network, row_config
+from qbnn.training.train import TrainOptions, train
+
+# Bits of weights and of activations.
+WIDTHS: Mapping[str, tuple[int, int | None]] = {
+    "W4": (4, None),
+    "W3": (3, None),
+    "W4A8": (4, 8),
+    "W8A8": (8, 8),
+}
+IMAGENET, PHOTOGRAPHS = "efficientnet-lite0", "photographs"
+ARCHITECTURE, EPOCHS, LEARNING_RATE = "16C3-MP2-32C3-MP2-64FC-SM10", 3, 0.01
+TRAINED = ("digits", "mnist", "fashion-mnist")
+NETWORKS = (IMAGENET, "mnist", "fashion-mnist")
+# What the bias costs is not in the quadratic, and outputs to keep up with are the layer's own.
+PLAIN: Mapping[str, Any] = {"centred": False, "asymmetric": False}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to round a network.
+
+    ``blind``: as DFQ, without images, equalised before and with biases corrected after it.
+    ``peer``: what :func:`qbnn.paper.rounding_peers.brevitas_rounded` is told, for a peer's.
+    """
+
+    description: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    blind: bool = False
+    peer: Mapping[str, bool] | None = None
+
+
+METHODS: Mapping[str, Method] = {
+    "nearest": Method("every weight to the nearest level", {"method": "nearest", **PLAIN}),
+    "stochastic": Method(
+        "up with the probability of the fraction (Gupta et al. 2015)",
+        {"method": "stochastic", **PLAIN},
+    ),
+    "nearest+bias": Method(
+        "nearest, each bias corrected before the next layer comes",
+        {"method": "nearest", **PLAIN, "correct": True},
+    ),
+    "dfq": Method(
+        "without data: equalised, high biases absorbed, nearest, biases corrected (DFQ)",
+        {"method": "nearest", **PLAIN},
+        blind=True,
+    ),
+    "adaround": Method(
+        "AdaRound's relaxation, 10,000 steps on the expectation, asymmetric",
+        {"method": "relax", "centred": False, "corners": True},
+    ),
+    "gptq+bias": Method(
+        "GPTQ with act-order and 1 % damping, each bias corrected before the next layer",
+        {"method": "gptq", **PLAIN, "correct": True},
+    ),
+    "gptq-asymmetric": Method(
+        "GPTQ's recursion on the covariance, with the asymmetric target", {"method": "gptq"}
+    ),
+    "lns": Method("neighbourhood search, covariance, asymmetric target", {"method": "lns"}),
+    "lns-held-out": Method(
+        "the same with each layer's ridge chosen on the other half of the images",
+        {"method": "lns", "ridge": "held-out"},
+    ),
+    "relax+lns": Method(
+        "the same search from a relaxation of 1,000 steps", {"method": "relax+lns"}
+    ),
+    "brevitas-nearest": Method(
+        "brevitas: nearest, biases corrected", peer={"gptq": False, "correct_bias": True}
+    ),
+    "brevitas-equalised": Method(
+        "brevitas: equalised, nearest, biases corrected",
+        peer={"gptq": False, "equalise": True, "correct_bias": True},
+    ),
+    "brevitas-gptq": Method(
+        "brevitas: GPTQ with act-order, biases corrected",
+        peer={"gptq": True, "correct_bias": True},
+    ),
+}
+
+
+class Case(NamedTuple):
+    """A network to round with its images: to calibrate with, and to judge by.
+
+    span: the least and the greatest number that a pixel becomes.
+    """
+
+    network: nn.Module
+    traced: Traced
+    calibration: Tensor
+    images: Tensor
+    labels: Tensor
+    span: tuple[float, float]
+
+
+def load_case(
+    name: str,
+    *,
+    data_dir: Pathlike | None = None,
+    num_calibration: int,
+    limit: int | None = None,
+    size: int = 160,
+    seed: int = 1,
+) -> Case:
+    """Return a network of ``NETWORKS`` with its images, ``limit`` of them to judge by.
+
+    Of photographs ``num_calibration`` are drawn by ``seed``; the small networks are trained here,
+    with that seed, and calibrated with images that they were trained on. Raises
+    :class:`~anneal.errors.InputError` for unknown names and missing data.
+    """
+    if name == IMAGENET:
+        source = load_network(name)
+        preprocessing = source.preprocessing._replace(size=size)
+        images = read_images(photographs(data_dir), preprocessing, labels="names")
+        calibration, rest = split(images, num_calibration, seed=seed)
+        assert rest.labels is not None
+        parts = calibration.pixels, rest.pixels[:limit], rest.labels[:limit]
+        network, span = source.network, preprocessing.span()
+    else:
+        if name not in TRAINED:
+            raise InputError(f"unknown network '{name}'; known: {', '.join((IMAGENET, *TRAINED))}")
+        dataset = load(name, data_dir=data_dir)
+        config = row_config(ROWS["float"], ARCHITECTURE, in_shape=dataset.in_shape, seed=seed)
+        network, span = make_network(config), (0.0, 1.0)
+        told = {"epochs": EPOCHS, "learning_rate": LEARNING_RATE, "seed": seed}
+        options = TrainOptions.model_validate(told)
+        train(network, dataset, options)  # type: ignore[arg-type]
+        pixels, _ = dataset.train.batch(torch.arange(min(num_calibration, len(dataset.train))))
+        parts = pixels, *dataset.test.batch(torch.arange(len(dataset.test))[:limit])
+    network.eval()
+    return Case(network, trace(network, parts[0][:1]), *parts, span)
+
+
+def photographs(data_dir: Pathlike | None) -> Path:
+    """Return the folder of photographs; raise :class:`~anneal.errors.InputError` without one."""
+    base = data_dir or os.environ.get("QBNN_DATA")
+    folder = Path(base or ".") / PHOTOGRAPHS
+    if base is None or not folder.is_dir():
+        raise InputError(f"no folder '{PHOTOGRAPHS}' of images; name what holds it by QBNN_DATA")
+    return folder
+
+
+def rounded(
+    case: Case,
+    method: Method,
+    bits: int,
+    activation_bits: int | None,
+    *,
+    seed: int,
+    num_threads: int = 1,
+    progress: Progress = lambda fraction, remark: None,
+) -> nn.Module:
+    """Return the network of a case, rounded by a method."""
+    if method.peer is not None:
+        from qbnn.paper.rounding_peers import brevitas_rounded
+
+        told = {"equalise": False, **method.peer}
+        return brevitas_rounded(
+            case.network,
+            case.calibration,
+            bits=bits,
+            activation_bits=activation_bits,
+            seed=seed,
+            **told,
+        )
+    options = RoundingOptions(bits=bits, activation_bits=activation_bits, seed=seed)
+    options = replace(options, **method.options)
+    if not method.blind:
+        return round_network(
+            case.traced, case.calibration, options, num_threads=num_threads, progress=progress
+        ).traced.module
+    traced = absorb_biases(equalise(case.traced, scale_clips=True))
+    ranges = {} if activation_bits is None else input_ranges(traced, image=case.span)
+    found = round_blind(traced, options, ranges=ranges, progress=progress)
+    return correct_biases(traced, found.traced).module
