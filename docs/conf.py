@@ -71,6 +71,7 @@ myst_substitutions = {
     "formats": table("anneal.instances", "FORMATS"),
     "families": table("qbnn.deformation", "FAMILIES"),
     "datasets": table("qbnn.data", "DATASETS"),
+    "rounders": table("anneal.rounding", "ROUNDERS"),
     "results": result_pages(),
 }
 nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}

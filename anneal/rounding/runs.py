@@ -149,7 +149,7 @@ def read_network(options: RunOptions) -> tuple[Traced, Preprocessing]:
     Raises :class:`~anneal.errors.InputError` for what cannot be read, and for a network without a
     layer that can be rounded.
     """
-    source = load_network(options.network, weights=options.weights)
+    source = load_network(options.network, weights=options.weights, size=options.size)
     own = {name: getattr(options, name) for name in Preprocessing._fields}
     given = {name: value for name, value in own.items() if value is not None}
     preprocessing = source.preprocessing._replace(**given)
