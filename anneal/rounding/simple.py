@@ -10,7 +10,10 @@ from anneal.rounding.rows import LayerRows, Levels
 def nearest(
     rows: LayerRows, *, rng: np.random.Generator, start: Levels | None = None, num_threads: int = 1
 ) -> Levels:
-    """Round every weight to the nearest level; the other arguments are those of every rounder."""
+    """Round every weight to the nearest level.
+
+    Of the problem it looks at the targets and their bounds; the other arguments are every rounder's.
+    """
     return rows.nearest()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +274,22 @@ def test_pixels_become_what_is_said(tmp_path: Path, pictures: Path) -> None:
     settings = json.loads((tmp_path / "a" / "settings.json").read_text())
     assert settings["mean"] == [124.0, 116.0, 104.0] and settings["crop"] == 1.0
     assert run(pictures, tmp_path / "a", "--resume", *words).exit_code == 0
+
+
+def test_an_onnx_file_is_rounded_into_another(tmp_path: Path, pictures: Path) -> None:
+    data, file = io.BytesIO(), tmp_path / "small.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(small_network(), (torch.zeros(1, 3, 20, 20),), data, dynamo=False)  # type: ignore[arg-type]
+    file.write_bytes(data.getvalue())
+    given = ["--images", str(pictures), "--num-calibration", "16", "--json"]
+    result = RUNNER.invoke(cli.app, ["round", str(file), "--out", str(tmp_path / "a"), *given])
+    found, other = told(result), told(run(pictures, tmp_path / "b", "--json"))
+    assert found["kl"] == pytest.approx(other["kl"]) and found["onnx"]["difference"] < 1e-4
+    again = RUNNER.invoke(
+        cli.app, ["round", str(tmp_path / "a" / "network.onnx"), "--out", str(tmp_path / "c")]
+    )
+    assert again.exit_code == 2 and "already quantised" in again.stderr
 
 
 def test_without_onnx_the_result_says_so(
