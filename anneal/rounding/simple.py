@@ -12,7 +12,7 @@ def nearest(
 ) -> Levels:
     """Round every weight to the nearest level.
 
-    Of the problem it looks at the targets and their bounds; the other arguments are every rounder's.
+    It looks at targets and their bounds alone; the other arguments are those of every rounder.
     """
     return rows.nearest()
 
