@@ -26,7 +26,7 @@ from anneal.rounding.datafree import check_blind, round_blind
 from anneal.rounding.equalise import equalise
 from anneal.rounding.graphs import Traced, bias_of, trace
 from anneal.rounding.images import Images, Labels, Preprocessing, read_images, split
-from anneal.rounding.judge import Judged, judge, runtime_difference
+from anneal.rounding.judge import Compared, Judged, compare_runtime, judge
 from anneal.rounding.onnx_files import write_qdq
 from anneal.rounding.quantisers import quantise_inputs
 from anneal.rounding.report import rounded_up
@@ -232,11 +232,12 @@ def _with_biases(found: RoundedNetwork, corrected: Traced) -> RoundedNetwork:
 
 def export(found: RoundedNetwork, path: Path, *, example: Tensor) -> dict[str, Any]:
     """Write the ONNX file; return its name and how far it is from torch, or why there is none."""
-    document: dict[str, Any] = {"file": None, "difference": None, "reason": None}
+    document: dict[str, Any] = dict.fromkeys(("file", *Compared._fields, "reason"))
     try:
         write_qdq(found, path, example=example[:1])
         document["file"] = path.name
-        document["difference"] = runtime_difference(path, found.traced.module, example)
+        compared = compare_runtime(path, found.traced.module, example)
+        document |= compared._asdict() if compared else {}
     except InputError as error:
         document["reason"] = error.reason
     return document

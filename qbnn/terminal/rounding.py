@@ -69,9 +69,11 @@ def duration(seconds: float) -> str:
 def summary(found: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the facts of a rounding as a person reads them."""
     num, top1, onnx = found["num_images"], found["top1"], found["onnx"]
-    difference = onnx["difference"]
     before = None if top1 is None else _percent(found["float_top1"])
-    near = "" if difference is None else f", within {difference:.1g} of torch in onnxruntime"
+    near = ""
+    if onnx["difference"] is not None:
+        size = f"{onnx['difference']:.1g} of torch's, the largest {onnx['largest']:.2g}"
+        near = f", outputs in onnxruntime within {size}"
     wide = "" if found["activation_bits"] is None else f", inputs {found['activation_bits']} bits"
     return {
         "distance": num and f"{show_number(found['kl'])} nats (KL), of {num:,} images held out",

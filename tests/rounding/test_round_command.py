@@ -301,7 +301,8 @@ def test_without_onnx_the_result_says_so(
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     found = told(run(pictures, tmp_path / "b", "--json"))
-    assert found["onnx"] == {"file": "network.onnx", "difference": None, "reason": None}
+    assert found["onnx"].pop("file") == "network.onnx"
+    assert set(found["onnx"].values()) == {None}
 
 
 def test_activations_are_on_grids_too(tmp_path: Path, pictures: Path) -> None:

@@ -98,7 +98,7 @@ def test_the_summary_says_what_is_known() -> None:
         "num_images": None, "kl": None, "agreement": None, "top1": None, "float_top1": None,
         "bits": 4, "activation_bits": 8, "method": "lns", "bias": "optimal", "in_float": {"x": "?"},
         "layers": [row(), row(cost=0.25)], "seconds": 1.0,
-        "onnx": {"file": None, "difference": None, "reason": "no package"},
+        "onnx": {"file": None, "difference": None, "largest": None, "reason": "no package"},
     }  # fmt: skip
     facts = summary(found)
     assert facts["distance"] is None and facts["top-1"] is None

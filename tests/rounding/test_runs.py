@@ -16,7 +16,7 @@ from anneal.errors import InputError
 from anneal.rounding.bounds import Posed
 from anneal.rounding.datafree import round_blind
 from anneal.rounding.graphs import bias_of, trace
-from anneal.rounding.judge import judge, runtime_difference
+from anneal.rounding.judge import compare_runtime, judge
 from anneal.rounding.quantisers import Quantiser
 from anneal.rounding.runs import RunOptions, load_run, read_network, round_run
 from anneal.rounding.sequential import RoundingOptions, round_network
@@ -74,7 +74,9 @@ def test_a_run_comes_back(tmp_path: Path, options: RunOptions, way: str) -> None
     result = round_run(options, out)
     found = load_run(out)
     x = torch.randn(5, 1, 9, 9)
-    assert runtime_difference(out / "network.onnx", found.traced.module, x) < 1e-4
+    compared = compare_runtime(out / "network.onnx", found.traced.module, x)
+    assert compared is not None and compared.difference < 1e-4 < compared.largest
+    assert compared.agreement == 1
     assert result["onnx"]["difference"] < 1e-4
     for name, layer in found.layers.items():
         weight, bias = found.traced.layer(name).weight, bias_of(found.traced.layer(name))
@@ -151,7 +153,7 @@ def test_what_cannot_be_is_refused(
 def test_a_file_that_no_runtime_reads_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"nothing")
     with pytest.raises(InputError, match="onnxruntime does not run it"):
-        runtime_difference(tmp_path / "x.onnx", nn.Identity(), torch.zeros(1, 1))
+        compare_runtime(tmp_path / "x.onnx", nn.Identity(), torch.zeros(1, 1))
 
 
 def test_equalising_keeps_what_the_network_says(tmp_path: Path, options: RunOptions) -> None:
