@@ -185,6 +185,52 @@ def adaround_table(
         print(out / "README.md")
 
 
+def rounding_layers(
+    out: Annotated[Path, typer.Option(help="Folder for rows and page.")] = ROUNDING,
+    network: Annotated[
+        str, typer.Option(help="efficientnet-lite0, mnist, fashion-mnist or digits.")
+    ] = "efficientnet-lite0",
+    bits: Annotated[int, typer.Option(min=1, max=16, help="Of weights.")] = 4,
+    images: Annotated[int, typer.Option(min=2, help="Half to solve for, half to judge.")] = 192,
+    size: Annotated[int, typer.Option(min=32, help="Of photographs, in pixels.")] = 160,
+    seed: Annotated[int, typer.Option(min=0, help="Of solvers, draws and trainings.")] = 1,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Solve layers of a network by every rounder, with bounds, and write the page.
+
+    What has a row is not done again.
+    """
+    from anneal.records import RecordFile
+    from qbnn.paper.rounding_layers import ROW_FILE, run_layers, write_page
+    from qbnn.terminal.console import make_folder, say
+    from qbnn.training.runs import threads
+
+    command = f"qbnn paper rounding-layers --network {network} --bits {bits}"
+
+    def tell(done: int, total: int, row: Record) -> None:
+        if not quiet:
+            spec, result = row.task.spec, row.result
+            name = f"{spec['layer']} ({spec['fan_in']}) {spec['solver']}"
+            say(f"{done}/{total} {name}: {result['cost']:.4f} of nearest, {row.seconds:.1f} s")
+
+    records = RecordFile(make_folder(out) / ROW_FILE)
+    with threads(1):
+        run_layers(
+            records,
+            network=network,
+            bits=bits,
+            num_images=images,
+            size=size,
+            seed=seed,
+            data_dir=data_dir,
+            progress=tell,
+        )
+    write_page(out, command=command)
+    if not quiet:
+        print(out / "layers.md")
+
+
 _ADAROUND = "qbnn paper adaround-table"
 
 
@@ -327,6 +373,14 @@ def register(app: typer.Typer) -> None:
         "qbnn paper adaround-table --networks efficientnet-lite0 --widths W4,W3",
         "qbnn paper adaround-table --networks digits --methods nearest,lns --out runs/table",
         name="adaround-table",
+        panel=NETWORKS,
+    )
+    add(
+        paper,
+        rounding_layers,
+        "qbnn paper rounding-layers",
+        "qbnn paper rounding-layers --network digits --images 64 --out runs/layers",
+        name="rounding-layers",
         panel=NETWORKS,
     )
     app.add_typer(paper, name="paper", rich_help_panel=NETWORKS)

@@ -1,0 +1,236 @@
+"""Solvers of rounding side by side on single layers: one of each fan-in of a network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anneal.files import Pathlike, write_text
+from anneal.records import Record, RecordFile, Task
+from anneal.rounding import get_rounder
+from anneal.rounding.formulation import Formulation, InputMoments, output_error
+from anneal.rounding.graphs import Traced, bias_of
+from anneal.rounding.grids import Floats, make_grid
+from anneal.rounding.inputs import moments, weight_rows
+from anneal.rounding.rows import LayerRows
+from anneal.rounding.spheres import search
+from anneal.tables import Row, Table, column, to_markdown
+from qbnn.paper.rounding_methods import load_case
+
+JOB, ROW_FILE, PAGE = "rounding-layers", "layers.jsonl", "layers.md"
+# What is solved, and with what; solvers of {floor, ceil} alone say so themselves.
+SOLVERS: Mapping[str, Mapping[str, Any]] = {
+    "flip": {},
+    "gptq": {},
+    "beam": {"width": 16},
+    "lns": {},
+    "anneal": {},
+    "relax": {},
+    "relax+flip": {},
+    "relax+lns": {},
+    "exact": {},
+    "neal": {},
+}
+NUM_ROWS, FEW_ROWS = 64, 4
+# The sizes up to which the search is complete in seconds, and neal in minutes.
+EXACT, NEAL = 27, 300
+BOUND_NODES = 20_000
+# What a singular Hessian's bound allows for is less than this share of the cost.
+PROVED = 1e-4
+
+
+class Halves(NamedTuple):
+    """A layer's weights and bias, and the moments of its inputs on either half of the images."""
+
+    weights: Floats
+    bias: Floats
+    here: InputMoments
+    there: InputMoments
+
+
+def layer_halves(traced: Traced, images: Tensor, *, batch_size: int = 16) -> dict[str, Halves]:
+    """Return one layer of each fan-in, the first, with what the float network has it read."""
+    chosen: dict[int, str] = {}
+    for name in traced.layers:
+        chosen.setdefault(weight_rows(traced.layer(name)).shape[1], name)
+    found: dict[str, list[InputMoments | None]] = {name: [None, None] for name in chosen.values()}
+    half = 0
+
+    def watch(name: str) -> Callable[..., None]:
+        def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            new, before = moments(traced.layer(name), inputs[0]), found[name][half]
+            found[name][half] = new if before is None else before + new
+
+        return note
+
+    hooks = [traced.layer(name).register_forward_pre_hook(watch(name)) for name in found]
+    with torch.no_grad():
+        for number, batch in enumerate(images.split(batch_size)):
+            half = number % 2
+            traced.module(batch)
+    for hook in hooks:
+        hook.remove()
+    return {
+        name: Halves(
+            weight_rows(traced.layer(name)),
+            bias_of(traced.layer(name)).detach().double().numpy(),
+            *pair,  # type: ignore[arg-type]
+        )
+        for name, pair in found.items()
+    }
+
+
+def first_rows(halves: Halves, num_rows: int) -> Halves:
+    """Return the first rows of a layer, and the groups that they read."""
+    per = len(halves.weights) // len(halves.here.second)
+    groups = -(-num_rows // per)
+
+    def cut(part: InputMoments) -> InputMoments:
+        second, mean, cross, float_mean = (
+            array[:groups] for array in (part.second, part.mean, part.cross, part.float_mean)
+        )
+        return InputMoments(second, mean, cross, float_mean, part.count)
+
+    num = min(num_rows, len(halves.weights))
+    num = num if groups == 1 else groups * per
+    return Halves(halves.weights[:num], halves.bias[:num], cut(halves.here), cut(halves.there))
+
+
+def solve_layer(halves: Halves, solver: str, bits: int, *, seed: int = 1) -> dict[str, Any]:
+    """Return what a solver makes of a layer: costs over those of the nearest levels.
+
+    ``cost``: of the problem that it was given, E[(Ŵx + b̂ − Wx − b)²] with the best bias and a ridge
+    of 1 %; ``held_out``: the same error on the other half of the images. ``bound``: no rounding has
+    a lower cost. ``proved``: share of rows whose rounding is the best there is, to .01 %.
+    """
+    formulation = Formulation(centred=True, asymmetric=False)
+    grid = make_grid(halves.weights, bits)
+    corners = solver == "neal"
+    rows = formulation.rows(halves.weights, halves.here, grid, corners=corners)
+    round_rows, nearest = get_rounder(solver), rows.nearest()
+    started = time.perf_counter()
+    levels = round_rows(rows, rng=np.random.default_rng(seed), **SOLVERS[solver])
+    seconds = time.perf_counter() - started
+    costs, base = rows.costs(levels), rows.costs(nearest).sum()
+    errors = [_held_out(halves, formulation, grid.weights(chosen)) for chosen in (levels, nearest)]
+    found: dict[str, Any] = {
+        "cost": float(costs.sum() / base),
+        "held_out": errors[0] / errors[1],
+        "microseconds_per_row": 1e6 * seconds / rows.num_rows,
+    }
+    found |= {"bound": None, "proved": None}
+    if corners:
+        return found
+    bounds = search(rows, levels, max_nodes=BOUND_NODES).bounds
+    found["bound"] = float(bounds.sum() / base)
+    found["proved"] = float(np.mean(costs <= bounds * (1 + PROVED)))
+    return found
+
+
+def _held_out(halves: Halves, formulation: Formulation, rounded: Floats) -> float:
+    bias = formulation.bias(halves.weights, rounded, halves.bias, halves.here)
+    errors = output_error(halves.weights, rounded, halves.bias, bias, halves.there)
+    own = output_error(halves.weights, halves.weights, halves.bias, halves.bias, halves.there)
+    return float((errors - own).sum())
+
+
+def layer_tasks(halves: Halves, name: str, spec: Mapping[str, Any]) -> Iterator[Task]:
+    """Yield the tasks of a layer; neal has few rows, and our annealer the same few beside it."""
+    fan_in = halves.weights.shape[1]
+    for solver in SOLVERS:
+        few = [FEW_ROWS] if solver == "neal" else [NUM_ROWS]
+        few += [FEW_ROWS] if solver == "anneal" else []
+        if (solver == "exact" and fan_in > EXACT) or (solver == "neal" and fan_in > NEAL):
+            continue
+        for num_rows in few:
+            yield Task(
+                JOB,
+                {**spec, "layer": name, "fan_in": fan_in, "solver": solver, "num_rows": num_rows},
+            )
+
+
+def run_layers(
+    records: RecordFile,
+    *,
+    network: str,
+    bits: int,
+    num_images: int,
+    size: int,
+    seed: int,
+    data_dir: Pathlike | None = None,
+    progress: Callable[[int, int, Record], None] = lambda done, total, row: None,
+) -> None:
+    """Append the rows that are not there yet."""
+    case = load_case(network, data_dir=data_dir, num_calibration=num_images, size=size, seed=seed)
+    layers = layer_halves(case.traced, case.calibration)
+    spec = {"network": network, "bits": bits, "num_images": num_images, "seed": seed, "size": size}
+    tasks = [task for name, halves in layers.items() for task in layer_tasks(halves, name, spec)]
+    done = records.done() if records.path.exists() else set()
+    _compile()
+    for number, task in enumerate(tasks, start=1):
+        if task.id in done:
+            continue
+        part = first_rows(layers[task.spec["layer"]], task.spec["num_rows"])
+        started = time.perf_counter()
+        found = solve_layer(part, task.spec["solver"], bits, seed=seed)
+        row = Record(task, found, time.perf_counter() - started)
+        records.append(row)
+        progress(number, len(tasks), row)
+
+
+def _compile() -> None:
+    """Have every kernel compiled before anything is timed."""
+    weights = [[0.3, 0.6, -0.4]]
+    rows = LayerRows.of(weights, np.eye(3)[None], make_grid(weights, 3))
+    for solver in SOLVERS:
+        if not solver.startswith("relax"):
+            get_rounder(solver)(rows, rng=np.random.default_rng(1))
+
+
+def write_page(folder: Path, *, command: str) -> None:
+    """Write the page of the rows of a folder."""
+    rows = [row for row in RecordFile(folder / ROW_FILE).read() if row.task.job == JOB]
+    text = f"# Solvers on layers\n\n{_READING}\n\nThe command: `{command}`\n\n"
+    write_text(folder / PAGE, text + to_markdown(tables(rows)))
+
+
+_READING = (
+    "One layer of each fan-in, its first rows; the covariance of its inputs on half of the images, "
+    "with a ridge of 1 %. Costs are over that of the nearest levels: *cost* of the problem solved, "
+    "*held out* the same error on the other half. No rounding costs less than *bound*; *proved* is "
+    f"the share of rows that are known to be optimal. `neal` has {FEW_ROWS} rows, and the two "
+    "levels around each weight; microseconds are for one row, on one thread."
+)
+
+
+def tables(rows: Sequence[Record]) -> Iterator[Table]:
+    """Yield a table for each layer, in the order of the rows."""
+    lines = [{**row.task.spec, **row.result} for row in rows]
+    for title, group in groupby(lines, key=_title):
+        yield Table(title, _COLUMNS, list(group))
+
+
+def _title(line: Row) -> str:
+    return f"{line['network']} W{line['bits']}, fan-in {line['fan_in']}, {line['layer']}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+_COLUMNS = [
+    column("solver"),
+    column("num_rows", "rows"),
+    column("cost", show=_share),
+    column("held_out", "held out", _share),
+    column("bound", show=_share),
+    column("proved", show=lambda share: "" if share is None else f"{100 * share:.0f} %"),
+    column("microseconds_per_row", "µs a row", "{:.0f}".format),
+]
