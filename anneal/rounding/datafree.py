@@ -32,7 +32,7 @@ def check_blind(options: RoundingOptions) -> None:
     if options.method not in METHODS:
         known = " or ".join(METHODS)
         raise InputError(f"without images the method is {known}; '{options.method}' needs some")
-    if options.centred or options.asymmetric:
+    if options.centred or options.asymmetric or options.correct:
         raise InputError("the best bias, and outputs to keep up with, are not known without images")
     if options.scale == "hessian":
         raise InputError("without images nothing is known of the Hessian to scale by")

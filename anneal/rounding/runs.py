@@ -87,7 +87,7 @@ class RunOptions:
         for key in self.rounding.parameters:
             if key not in names:
                 raise unknown(key, names, kind=f"keyword of {method}")
-        if self.rounding.centred and self.correction != "none":
+        if self.rounding.centred and (self.correction != "none" or self.rounding.correct):
             raise InputError("the best biases leave nothing to correct")
         if self.is_blind:
             check_blind(self.rounding)
@@ -129,7 +129,7 @@ def round_run(
         "bits": options.rounding.bits,
         "activation_bits": options.rounding.activation_bits,
         "method": options.rounding.method,
-        "bias": "optimal" if options.rounding.centred else options.correction,
+        "bias": _biases(options),
         "equalised": options.equalise,
         "seconds": sum(layer.seconds for layer in found.layers.values()),
         "onnx": export(found, Path(out) / ONNX, example=example),
@@ -141,6 +141,13 @@ def round_run(
     }
     write_text(Path(out) / RESULT, canonical_json(result) + "\n")
     return result
+
+
+def _biases(options: RunOptions) -> str:
+    """Return how the biases of a run are chosen, as the command has it."""
+    if options.rounding.centred:
+        return "optimal"
+    return "sequential" if options.rounding.correct else options.correction
 
 
 def read_network(options: RunOptions) -> tuple[Traced, Preprocessing]:

@@ -66,10 +66,10 @@ def round_weights(
         ),
     ] = None,
     bias: Annotated[
-        Literal["optimal", "empirical", "analytic", "none"] | None,
+        Literal["optimal", "sequential", "empirical", "analytic", "none"] | None,
         typer.Option(
-            help="Chosen with the levels; corrected afterwards, by images or by what "
-            "normalisations tell; left. (optimal; analytic without images)",
+            help="Chosen with the levels; corrected before the next layer comes, or after all, "
+            "by images or by what normalisations tell; left. (optimal; analytic without images)",
             rich_help_panel=HOW,
         ),
     ] = None,
@@ -193,6 +193,7 @@ def round_weights(
         method=method or ("nearest" if blind else "lns"),
         parameters=parse_pairs(parameter),
         centred=biases == "optimal",
+        correct=biases == "sequential",
         asymmetric=(target or ("layer" if blind else "network")) == "network",
         ridge=parse_ridge(ridge),
         corners=corners,
@@ -219,7 +220,7 @@ def round_weights(
         equalise=equalise,
         absorb=absorb,
         ranges="statistics" if ranges == "statistics" else "measured",
-        correction="none" if biases == "optimal" else biases,
+        correction="none" if biases == "optimal" or biases == "sequential" else biases,
         seed=seed,
         rounding=rounding,
     )

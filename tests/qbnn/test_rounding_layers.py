@@ -28,7 +28,7 @@ def test_the_best_rounding_is_proved_and_none_is_better(groups: int) -> None:
     assert found["exact"]["proved"] == 1
     for result in found.values():
         assert found["exact"]["cost"] <= result["cost"] * (1 + 1e-9)
-        assert result["bound"] <= result["cost"] * (1 + 1e-9) and result["cost"] < 1
+        assert found["exact"]["bound"] <= result["cost"] * (1 + 1e-9) and result["cost"] < 1
         assert result["held_out"] > 0 and result["microseconds_per_row"] > 0
     assert found["lns"]["cost"] <= found["gptq"]["cost"]
 

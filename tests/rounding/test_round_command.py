@@ -234,7 +234,7 @@ def test_without_images_the_network_alone_is_looked_at(tmp_path: Path, pictures:
 
 
 @pytest.mark.parametrize("factory", ["small_network", "normalised"])
-@pytest.mark.parametrize("bias", ["none", "analytic", "empirical"])
+@pytest.mark.parametrize("bias", ["none", "analytic", "empirical", "sequential"])
 def test_biases_are_corrected(tmp_path: Path, pictures: Path, bias: str, factory: str) -> None:
     words = "--method", "nearest", "--bits", "3", "--target", "layer", "--bias", bias, "--json"
     found = told(run(pictures, tmp_path / "run", *words, factory=factory))
@@ -243,7 +243,7 @@ def test_biases_are_corrected(tmp_path: Path, pictures: Path, bias: str, factory
     traced = trace(globals()[factory](), torch.zeros(1, 3, 20, 20))
     last = traced.layers[-1]
     shift = (state[f"{last}.bias"] - traced.layer(last).bias).abs().max()
-    told_by_statistics = factory == "normalised" or bias == "empirical"
+    told_by_statistics = factory == "normalised" or bias in ("empirical", "sequential")
     assert (shift > 1e-4) == (bias != "none" and told_by_statistics)
 
 
@@ -355,6 +355,7 @@ def test_a_damaged_image_is_named(tmp_path: Path, pictures: Path) -> None:
     [
         (["--method", "lns"], "without images"),
         (["--bias", "empirical"], "needs images"),
+        (["--bias", "sequential"], "without images"),
         (["--bias", "optimal"], "without images"),
         (["--scale", "hessian"], "without images"),
         (["--activation-bits", "8"], "layer '4': the range of its inputs"),
