@@ -47,13 +47,15 @@ PLAIN: Mapping[str, Any] = {"centred": False, "asymmetric": False}
 class Method:
     """A way to round a network.
 
-    ``blind``: as DFQ, without images, equalised before and with biases corrected after it.
+    ``blind``: without images, biases are corrected by statistics. ``equalised``: and high biases
+    absorbed, before it.
     ``peer``: what :func:`qbnn.paper.rounding_peers.brevitas_rounded` is told, for a peer's.
     """
 
     description: str
     options: Mapping[str, Any] = field(default_factory=dict)
     blind: bool = False
+    equalised: bool = False
     peer: Mapping[str, bool] | None = None
 
 
@@ -67,10 +69,16 @@ METHODS: Mapping[str, Method] = {
         "nearest, each bias corrected before the next layer comes",
         {"method": "nearest", **PLAIN, "correct": True},
     ),
-    "dfq": Method(
-        "without data: equalised, high biases absorbed, nearest, biases corrected (DFQ)",
+    "no-images": Method(
+        "nearest, biases corrected and ranges chosen by what the normalisations tell",
         {"method": "nearest", **PLAIN},
         blind=True,
+    ),
+    "dfq": Method(
+        "the same, equalised, high biases absorbed, and as published one step for a whole layer",
+        {"method": "nearest", **PLAIN, "per_row": False},
+        blind=True,
+        equalised=True,
     ),
     "adaround": Method(
         "AdaRound's relaxation, 10,000 steps on the expectation, asymmetric",
@@ -195,7 +203,9 @@ def rounded(
         return round_network(
             case.traced, case.calibration, options, num_threads=num_threads, progress=progress
         ).traced.module
-    traced = absorb_biases(equalise(case.traced, scale_clips=True))
+    traced = case.traced
+    if method.equalised:
+        traced = absorb_biases(equalise(traced, scale_clips=True))
     ranges = {} if activation_bits is None else input_ranges(traced, image=case.span)
     found = round_blind(traced, options, ranges=ranges, progress=progress)
     return correct_biases(traced, found.traced).module
