@@ -13,15 +13,10 @@ from anneal.rounding.bounds import judge_rows
 from anneal.rounding.graphs import Traced, bias_of
 from anneal.rounding.grids import make_grid
 from anneal.rounding.inputs import weight_rows
+from anneal.rounding.layers import SEARCHED, RoundedLayer, RoundingOptions
 from anneal.rounding.quantisers import Quantiser, quantise_inputs
 from anneal.rounding.rows import LayerRows
-from anneal.rounding.sequential import (
-    Progress,
-    RoundedLayer,
-    RoundedNetwork,
-    RoundingOptions,
-    install,
-)
+from anneal.rounding.sequential import Progress, RoundedNetwork, install
 from anneal.rounding.tracing import Layer
 
 METHODS = ("nearest", "stochastic")  # those that do not look at the Hessian
@@ -34,7 +29,7 @@ def check_blind(options: RoundingOptions) -> None:
         raise InputError(f"without images the method is {known}; '{options.method}' needs some")
     if options.centred or options.asymmetric or options.correct:
         raise InputError("the best bias, and outputs to keep up with, are not known without images")
-    if options.scale == "hessian":
+    if options.scale in ("hessian", SEARCHED):
         raise InputError("without images nothing is known of the Hessian to scale by")
 
 

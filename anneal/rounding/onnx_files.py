@@ -20,8 +20,9 @@ from torch.fx import GraphModule
 
 from anneal.errors import InputError
 from anneal.files import Pathlike, write_bytes
+from anneal.rounding.layers import RoundedLayer
 from anneal.rounding.quantisers import Quantiser
-from anneal.rounding.sequential import RoundedLayer, RoundedNetwork
+from anneal.rounding.sequential import RoundedNetwork
 
 # The first operators of four and of sixteen bits; the most that torch's exporter by tracing writes.
 OPSET, IR_VERSION, EXPORTED_OPSET = 21, 10, 20

@@ -11,7 +11,7 @@ from anneal.errors import InputError
 from anneal.plots import COLOURS, ImageFormat, blank_figure, image_bytes, style_axes
 from anneal.rounding.graphs import Traced
 from anneal.rounding.inputs import weight_rows
-from anneal.rounding.sequential import RoundedLayer
+from anneal.rounding.layers import RoundedLayer
 from anneal.tables import Column, Row, Table, column, show_number
 
 NUM_BINS = 20

@@ -27,16 +27,11 @@ from anneal.rounding.equalise import equalise
 from anneal.rounding.graphs import Traced, bias_of, trace
 from anneal.rounding.images import Images, Labels, Preprocessing, read_images, split
 from anneal.rounding.judge import Compared, Judged, compare_runtime, judge
+from anneal.rounding.layers import RoundedLayer, RoundingOptions
 from anneal.rounding.onnx_files import write_qdq
 from anneal.rounding.quantisers import quantise_inputs
 from anneal.rounding.report import rounded_up
-from anneal.rounding.sequential import (
-    Progress,
-    RoundedLayer,
-    RoundedNetwork,
-    RoundingOptions,
-    round_network,
-)
+from anneal.rounding.sequential import Progress, RoundedNetwork, round_network
 from anneal.rounding.sources import load_network
 from anneal.rounding.stored import Folder
 

@@ -19,8 +19,8 @@ from anneal.files import Pathlike, read_bytes, write_bytes, write_text
 from anneal.rounding.bounds import Posed
 from anneal.rounding.graphs import Traced
 from anneal.rounding.grids import Grid
+from anneal.rounding.layers import RoundedLayer
 from anneal.rounding.quantisers import Quantiser
-from anneal.rounding.sequential import RoundedLayer
 
 SETTINGS, NETWORK, LAYERS = "settings.json", "network.safetensors", "layers"
 FIGURES = ("ridge", "cost", "nearest", "up", "seconds")

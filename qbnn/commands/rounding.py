@@ -96,8 +96,12 @@ def round_weights(
         typer.Option("--per-channel/--per-tensor", help="Steps of grids.", rich_help_panel=HOW),
     ] = True,
     scale: Annotated[
-        Literal["minmax", "mse", "hessian"],
-        typer.Option(help="What their steps suit.", rich_help_panel=HOW),
+        Literal["minmax", "mse", "hessian", "searched"],
+        typer.Option(
+            help="What their steps suit: all weights, the nearest levels, those by the Hessian's "
+            "diagonal, or the rounding.",
+            rich_help_panel=HOW,
+        ),
     ] = "mse",
     activation_range: Annotated[
         Literal["minmax", "mse", "percentile", "statistics"] | None,
@@ -177,8 +181,8 @@ def round_weights(
 
     An interrupted run keeps the layers that are done; --resume goes on.
     """
+    from anneal.rounding.layers import RoundingOptions
     from anneal.rounding.runs import RunOptions, round_run
-    from anneal.rounding.sequential import RoundingOptions
     from anneal.rounding.stored import SETTINGS
     from qbnn.terminal.console import print_document, print_facts, progress_bar, say
     from qbnn.terminal.rounding import summary, with_time_left, write_page

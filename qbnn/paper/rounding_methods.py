@@ -22,7 +22,8 @@ from anneal.rounding.datafree import round_blind
 from anneal.rounding.equalise import equalise
 from anneal.rounding.graphs import Traced, trace
 from anneal.rounding.images import read_images, split
-from anneal.rounding.sequential import Progress, RoundingOptions, round_network
+from anneal.rounding.layers import RoundingOptions
+from anneal.rounding.sequential import Progress, round_network
 from anneal.rounding.sources import load_network
 from qbnn.data import load
 from qbnn.paper.networks import ROWS, make_network, row_config
@@ -92,13 +93,15 @@ METHODS: Mapping[str, Method] = {
         "GPTQ's recursion on the covariance, with the asymmetric target", {"method": "gptq"}
     ),
     "lns": Method("neighbourhood search, covariance, asymmetric target", {"method": "lns"}),
+    "lns-steps": Method(
+        "the same, and each output's step is the one of nine by which it is rounded best",
+        {"method": "lns", "scale": "searched"},
+    ),
     "lns-held-out": Method(
-        "the same with each layer's ridge chosen on the other half of the images",
+        "lns with each layer's ridge chosen on the other half of the images",
         {"method": "lns", "ridge": "held-out"},
     ),
-    "relax+lns": Method(
-        "the same search from a relaxation of 1,000 steps", {"method": "relax+lns"}
-    ),
+    "relax+lns": Method("lns from a relaxation of 1,000 steps", {"method": "relax+lns"}),
     "brevitas-nearest": Method(
         "brevitas: nearest, biases corrected", peer={"gptq": False, "correct_bias": True}
     ),

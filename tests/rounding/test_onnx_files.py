@@ -16,14 +16,10 @@ from torch import Tensor, nn
 from anneal.errors import InputError
 from anneal.rounding.graphs import trace
 from anneal.rounding.grids import Grid
+from anneal.rounding.layers import RoundedLayer, RoundingOptions
 from anneal.rounding.onnx_files import qdq_model, stored, write_qdq
 from anneal.rounding.quantisers import Quantiser
-from anneal.rounding.sequential import (
-    RoundedLayer,
-    RoundedNetwork,
-    RoundingOptions,
-    round_network,
-)
+from anneal.rounding.sequential import RoundedNetwork, round_network
 
 SIZE = 8
 

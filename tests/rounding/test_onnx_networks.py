@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from anneal.errors import InputError
 from anneal.rounding.equalise import equalise
 from anneal.rounding.graphs import trace
+from anneal.rounding.layers import RoundingOptions
 from anneal.rounding.onnx_files import write_qdq
 from anneal.rounding.onnx_networks import read_onnx
-from anneal.rounding.sequential import RoundingOptions, round_network
+from anneal.rounding.sequential import round_network
 from anneal.rounding.sources import load_network
 from tests.rounding.float_networks import NETWORKS, images, make
 

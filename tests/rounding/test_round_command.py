@@ -356,6 +356,7 @@ def test_a_damaged_image_is_named(tmp_path: Path, pictures: Path) -> None:
         (["--method", "lns"], "without images"),
         (["--bias", "empirical"], "needs images"),
         (["--bias", "sequential"], "without images"),
+        (["--scale", "searched"], "without images"),
         (["--bias", "optimal"], "without images"),
         (["--scale", "hessian"], "without images"),
         (["--activation-bits", "8"], "layer '4': the range of its inputs"),

@@ -10,6 +10,7 @@ from torch import nn
 from anneal.errors import InputError
 from anneal.rounding.graphs import trace
 from anneal.rounding.inputs import weight_rows
+from anneal.rounding.layers import RoundingOptions
 from anneal.rounding.report import (
     NUM_BINS,
     RoundedUp,
@@ -20,7 +21,7 @@ from anneal.rounding.report import (
     up_picture,
 )
 from anneal.rounding.runs import layer_rows
-from anneal.rounding.sequential import RoundingOptions, round_network
+from anneal.rounding.sequential import round_network
 from anneal.tables import to_markdown
 from qbnn.terminal import rounding
 from qbnn.terminal.rounding import summary, with_time_left

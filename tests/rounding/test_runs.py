@@ -17,9 +17,10 @@ from anneal.rounding.bounds import Posed
 from anneal.rounding.datafree import round_blind
 from anneal.rounding.graphs import bias_of, trace
 from anneal.rounding.judge import compare_runtime, judge
+from anneal.rounding.layers import RoundingOptions
 from anneal.rounding.quantisers import Quantiser
 from anneal.rounding.runs import RunOptions, load_run, read_network, round_run
-from anneal.rounding.sequential import RoundingOptions, round_network
+from anneal.rounding.sequential import round_network
 
 PLAIN = RoundingOptions(method="nearest", centred=False, asymmetric=False)
 

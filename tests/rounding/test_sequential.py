@@ -18,8 +18,9 @@ from anneal.rounding.formulation import Formulation, InputMoments, output_error
 from anneal.rounding.graphs import bias_of, trace
 from anneal.rounding.grids import make_grid
 from anneal.rounding.inputs import moments, unfolded, weight_rows
+from anneal.rounding.layers import RoundedLayer, RoundingOptions
 from anneal.rounding.quantisers import Quantiser, range_of
-from anneal.rounding.sequential import RoundedLayer, RoundingOptions, round_network
+from anneal.rounding.sequential import round_network
 
 
 def net() -> nn.Module:

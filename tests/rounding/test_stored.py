@@ -13,7 +13,8 @@ from torch import nn
 from anneal.errors import InputError
 from anneal.rounding.graphs import trace
 from anneal.rounding.judge import judge
-from anneal.rounding.sequential import RoundedLayer, RoundingOptions, round_network
+from anneal.rounding.layers import RoundedLayer, RoundingOptions
+from anneal.rounding.sequential import round_network
 from anneal.rounding.stored import LAYERS, NETWORK, SETTINGS, Folder
 
 

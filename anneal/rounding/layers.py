@@ -1,0 +1,199 @@
+"""Rounding one layer: its moments, its grid, its problem, its bias."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from anneal.errors import InputError
+from anneal.rounding import get_rounder
+from anneal.rounding.bounds import Posed, judge_rows
+from anneal.rounding.formulation import (
+    RIDGES,
+    Formulation,
+    InputMoments,
+    output_error,
+)
+from anneal.rounding.graphs import bias_of
+from anneal.rounding.grids import Floats, Grid, make_grid
+from anneal.rounding.inputs import moments, weight_rows
+from anneal.rounding.planes import babai
+from anneal.rounding.quantisers import Quantiser, range_of
+from anneal.rounding.rows import LayerRows
+from anneal.rounding.steps import searched
+from anneal.rounding.tracing import Layer
+
+SEARCHED = "searched"
+
+
+@dataclass(frozen=True)
+class RoundingOptions:
+    """How to round a network.
+
+    ``method``: a name in ``ROUNDERS``, with its ``parameters``. ``ridge``: a share of the mean
+    diagonal, or ``held-out``, the best of five on half of the images for those of the other half.
+    ``corners``: the two levels around each weight alone. ``scale``: steps as
+    :func:`~anneal.rounding.grids.make_grid` has them, or ``searched`` as
+    :func:`~anneal.rounding.steps.searched`. ``activation_bits``: of each layer's
+    input, one grid for all of it, over a range by ``minmax``, ``mse`` or ``percentile``.
+    ``correct``: where the bias is no part of the problem (``centred``), let it make up for the mean
+    of what rounding changes, before the next layer comes: b̂ = b + W E[x] − Ŵ E[x]. ``bounds``: also
+    say below which cost no rounding of a layer can be.
+    """
+
+    bits: int = 4
+    method: str = "lns"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    centred: bool = True
+    asymmetric: bool = True
+    correct: bool = False
+    ridge: float | Literal["held-out"] = 0.01
+    corners: bool = False
+    symmetric: bool = True
+    per_row: bool = True
+    scale: str = "mse"
+    activation_bits: int | None = None
+    activation_range: str = "mse"
+    bounds: bool = False
+    seed: int = 0
+
+
+class RoundedLayer(NamedTuple):
+    """A layer's levels, grid and bias, the ridge that was taken, and what it was judged by.
+
+    cost, nearest: E[(Ŵx + b̂ − Wf − b)²], without what nothing can change, summed over outputs; of
+    the rounding and of the nearest levels with the bias that goes with them. up: share of weights
+    at the upper of the two levels around them. posed: what the problem that was solved says.
+    """
+
+    levels: NDArray[np.int64]
+    grid: Grid
+    bias: Floats
+    ridge: float
+    cost: float
+    nearest: float
+    up: float
+    seconds: float
+    quantiser: Quantiser | None = None
+    posed: Posed | None = None
+
+
+def round_layer(
+    layer: Layer,
+    inputs: Sequence[Tensor],
+    floats: Sequence[Tensor],
+    options: RoundingOptions,
+    *,
+    given: tuple[float, float] | None,
+    rng: np.random.Generator,
+    num_threads: int,
+) -> RoundedLayer:
+    """Return a layer rounded for its inputs, which have a given range or one to be measured."""
+    started = time.perf_counter()
+    quantiser = None
+    if options.activation_bits is not None:
+        span = given or range_of(inputs, options.activation_bits, options.activation_range)
+        quantiser = Quantiser.over(*span, options.activation_bits)
+        inputs = [quantiser(batch) for batch in inputs]
+    halves = _moments(layer, inputs, floats)
+    total = halves[0] + halves[1] if halves[1] is not None else halves[0]
+    weights = weight_rows(layer)
+    grid = _grid(weights, total, options, num_threads=num_threads)
+    bias = bias_of(layer).detach().double().numpy()
+    ridge = options.ridge
+    if ridge == "held-out":
+        ridge = held_out_ridge(weights, bias, grid, halves, options, rng=rng)
+    formulation = Formulation(options.centred, options.asymmetric, float(ridge))
+    rows = formulation.rows(weights, total, grid, corners=options.corners)
+    if options.scale == SEARCHED:
+        target = grid.weights(rows.target)
+        grid = searched(
+            target,
+            rows.hessian,
+            grid,
+            corners=options.corners,
+            per_row=options.per_row,
+            rng=rng,
+            num_threads=num_threads,
+        )
+        rows = LayerRows.of(target, rows.hessian, grid, corners=options.corners)
+    round_rows = get_rounder(options.method)
+    levels = round_rows(rows, rng=rng, num_threads=num_threads, **options.parameters)
+    new, plain = grid.weights(levels), grid.nearest(weights)
+    if options.correct:
+        formulation = replace(formulation, centred=True)
+    new_bias = formulation.bias(weights, new, bias, total)
+    plain_bias = formulation.bias(weights, plain, bias, total)
+    cost = output_error(weights, new, bias, new_bias, total).sum()
+    nearest = output_error(weights, plain, bias, plain_bias, total).sum()
+    up = float(np.mean(levels > np.floor(grid.levels(weights))))
+    seconds = time.perf_counter() - started
+    beside = np.rint(grid.levels(plain)).astype(np.int64)
+    posed = judge_rows(rows, levels, beside, bounds=options.bounds, num_threads=num_threads)
+    return RoundedLayer(
+        levels, grid, new_bias, float(ridge), float(cost), float(nearest), up, seconds, quantiser,
+        posed,
+    )  # fmt: skip
+
+
+def _grid(
+    weights: Floats, total: InputMoments, options: RoundingOptions, *, num_threads: int
+) -> Grid:
+    """Return the grid of a layer; of searched steps the one that the search begins from."""
+    importance = None
+    if options.scale == "hessian":
+        diagonal = np.einsum("gii->gi", total.second)
+        importance = np.repeat(diagonal, len(weights) // len(diagonal), 0)
+    return make_grid(
+        weights,
+        options.bits,
+        symmetric=options.symmetric,
+        per_row=options.per_row,
+        method="mse" if options.scale == SEARCHED else options.scale,
+        importance=importance,
+        num_threads=num_threads,
+    )
+
+
+def _moments(
+    layer: Layer, inputs: Sequence[Tensor], floats: Sequence[Tensor]
+) -> tuple[InputMoments, InputMoments | None]:
+    """Return the moments over every second batch and over the others."""
+    halves: list[InputMoments | None] = [None, None]
+    for index, (x, f) in enumerate(zip(inputs, floats, strict=True)):
+        found, before = moments(layer, x, f), halves[index % 2]
+        halves[index % 2] = found if before is None else before + found
+    assert halves[0] is not None
+    return halves[0], halves[1]
+
+
+def held_out_ridge(
+    weights: Floats,
+    bias: Floats,
+    grid: Grid,
+    halves: tuple[InputMoments, InputMoments | None],
+    options: RoundingOptions,
+    *,
+    rng: np.random.Generator,
+) -> float:
+    """Return the ridge whose rounding for either half of the images is best for the other half."""
+    if halves[1] is None:
+        raise InputError("a held-out ridge wants more images than one batch")
+    errors = []
+    for ridge in RIDGES:
+        formulation = Formulation(options.centred, options.asymmetric, ridge)
+        error = 0.0
+        for here, there in (halves, halves[::-1]):
+            assert here is not None and there is not None
+            rows = formulation.rows(weights, here, grid, corners=options.corners)
+            new = grid.weights(babai(rows, rng=rng))
+            new_bias = formulation.bias(weights, new, bias, here)
+            error += float(output_error(weights, new, bias, new_bias, there).sum())
+        errors.append(error)
+    return RIDGES[int(np.argmin(errors))]
