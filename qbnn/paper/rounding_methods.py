@@ -59,6 +59,12 @@ class Method:
     equalised: bool = False
     peer: Mapping[str, bool] | None = None
 
+    def spec(self) -> dict[str, Any]:
+        """Return what decides the method, for a row's task."""
+        if self.peer is not None:
+            return {"brevitas": dict(self.peer)}
+        return {"options": dict(self.options), "blind": self.blind, "equalised": self.equalised}
+
 
 METHODS: Mapping[str, Method] = {
     "nearest": Method("every weight to the nearest level", {"method": "nearest", **PLAIN}),

@@ -52,6 +52,7 @@ class Rounding:
         spec: dict[str, Any] = {
             "network": self.network,
             "method": self.method,
+            "how": METHODS[self.method].spec(),
             "bits": bits,
             "activation_bits": activation_bits,
             "num_calibration": self.num_calibration,
