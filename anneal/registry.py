@@ -24,6 +24,21 @@ def load(target: str) -> Any:
         raise InputError(f"cannot load '{target}': {error}") from error
 
 
+def load_extra(name: str, *, extra: str) -> Any:
+    """Import a module of a package that is installed with one of the project's extras.
+
+    Raises :class:`~anneal.errors.InputError` saying how to install it.
+
+    >>> load_extra("math", extra="onnx").pi > 3
+    True
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise InputError(f"{package} is wanted: pip install 'qbnn[{extra}]' ({error})") from error
+
+
 def resolve(registry: Mapping[str, str], name: str, *, kind: str) -> Any:
     """Return what ``registry`` holds under ``name``; a ``"module:attribute"`` stands for itself.
 

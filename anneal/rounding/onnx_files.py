@@ -7,7 +7,6 @@ DequantizeLinear, the form that runtimes of integer arithmetic look for.
 
 from __future__ import annotations
 
-import importlib
 import io
 import warnings
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from torch.fx import GraphModule
 
 from anneal.errors import InputError
 from anneal.files import Pathlike, write_bytes
+from anneal.registry import load_extra
 from anneal.rounding.layers import RoundedLayer
 from anneal.rounding.quantisers import Quantiser
 from anneal.rounding.sequential import RoundedNetwork
@@ -87,7 +87,7 @@ def qdq_model(found: RoundedNetwork, *, example: Tensor) -> bytes:
     Raises :class:`~anneal.errors.InputError` without the package onnx, for an operation that ONNX
     does not have, for a grid that has no integers, and for quantisers of more than 16 bits.
     """
-    onnx = _load("onnx")
+    onnx = load_extra("onnx", extra="onnx")
     levels = {name: stored(name, layer) for name, layer in found.layers.items()}
     module = found.traced.copy().module.float()
     quantisers = _stand_in(module, list(levels))
@@ -101,14 +101,6 @@ def qdq_model(found: RoundedNetwork, *, example: Tensor) -> bytes:
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     return data
-
-
-def _load(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        reason = f"ONNX needs the package {name}: pip install 'qbnn[onnx]'"
-        raise InputError(reason) from error
 
 
 def stored(name: str, layer: RoundedLayer) -> Stored:

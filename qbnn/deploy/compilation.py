@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from anneal.errors import InputError
 from anneal.files import Pathlike, write_bytes
+from anneal.registry import load_extra
 from qbnn.binarised import binarised
 from qbnn.data import Dataset, Split
 from qbnn.data import load as load_data
 from qbnn.deploy.compiled import NUM_MEMBERS, choose_kind, make_twin, pack_twin
 from qbnn.deploy.onnx_export import onnx_model, replaced
-from qbnn.deploy.onnx_graph import load_extra
 from qbnn.deploy.table_export import table_of
 from qbnn.models import Network, count_parameters
 from qbnn.terminal.console import check_file
@@ -237,7 +237,7 @@ def _changed(network: Network, changes: Mapping[str, str]) -> Network:
 
 
 def _session(data: bytes, num_threads: int | None) -> Any:
-    onnxruntime = load_extra("onnxruntime")
+    onnxruntime = load_extra("onnxruntime", extra="onnx")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads or 0
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

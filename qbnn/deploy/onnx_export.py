@@ -17,8 +17,9 @@ from torch import Tensor
 
 from anneal.errors import InputError
 from anneal.files import Pathlike, write_bytes
+from anneal.registry import load_extra
 from qbnn.config import SIGN
-from qbnn.deploy.onnx_graph import Graph, load_extra, log_tails
+from qbnn.deploy.onnx_graph import Graph, log_tails
 from qbnn.emulation import VARIANCE_FLOOR
 from qbnn.folding import evaluating, folded, z_line
 from qbnn.models import Block, Network
@@ -59,7 +60,7 @@ def onnx_model(network: Network) -> bytes:
     :class:`~anneal.errors.InputError` without the package onnx, for the bottom rung, and for the
     laws ``edgeworth`` and ``exact``.
     """
-    onnx = load_extra("onnx")
+    onnx = load_extra("onnx", extra="onnx")
     config = network.config
     if config.family == SIGN:
         raise InputError("kind 'onnx' writes an emulated law; family 'sign' has none: kind 'bits'")

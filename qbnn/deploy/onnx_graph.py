@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anneal.errors import InputError
-
 # The polynomial of this degree is within 1e-7, and float32 adds 4e-7; a higher one adds nothing.
 TAIL_DEGREE = 10
-
-
-def load_extra(name: str) -> Any:
-    """Return a package of the extra ``onnx``.
-
-    Raises :class:`~anneal.errors.InputError` saying how to install it.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        reason = f"ONNX needs the package {name}: pip install 'qbnn[onnx]'"
-        raise InputError(reason) from error
 
 
 class Graph:
