@@ -264,6 +264,20 @@ def test_a_range_of_activations_serves(kind: str) -> None:
     assert (Quantiser.over(low, high, 8)(values) - values).abs().mean() < 0.01
 
 
+def test_a_range_sees_every_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anneal.rounding.quantisers.MAX_VALUES", 2048)
+    generator = torch.Generator().manual_seed(0)
+    # A thirty-second of the values, so that each thirty-second value is of one channel alone.
+    batch = torch.rand(64, 32, 4, 8, generator=generator) * torch.linspace(0.01, 1, 32).view(
+        -1, 1, 1
+    )
+    turned = batch.movedim(1, -1).contiguous()
+    for values in (batch, turned):
+        for kind in ("mse", "percentile"):
+            low, high = range_of([values], 8, kind)
+            assert low >= 0 and high > 0.9
+
+
 def test_levels_of_activations_hold_zero() -> None:
     for low, high in ((-0.3, 1.0), (0.5, 2.0), (-2.0, -0.5), (0.0, 0.0)):
         quantiser = Quantiser.over(low, high, 4)
