@@ -76,13 +76,17 @@ METHODS: Mapping[str, Method] = {
         "nearest, each bias corrected before the next layer comes",
         {"method": "nearest", **PLAIN, "correct": True},
     ),
+    "nearest+bias-minmax": Method(
+        "the same with steps over all of a row's range",
+        {"method": "nearest", **PLAIN, "correct": True, "scale": "minmax"},
+    ),
     "no-images": Method(
         "nearest, biases corrected and ranges chosen by what the normalisations tell",
         {"method": "nearest", **PLAIN},
         blind=True,
     ),
     "dfq": Method(
-        "the same, equalised, high biases absorbed, and as published one step for a whole layer",
+        "the same with layers equalised, high biases absorbed, and as published one step for a whole layer",
         {"method": "nearest", **PLAIN, "per_row": False},
         blind=True,
         equalised=True,
@@ -94,6 +98,10 @@ METHODS: Mapping[str, Method] = {
     "gptq+bias": Method(
         "GPTQ with act-order and 1 % damping, each bias corrected before the next layer",
         {"method": "gptq", **PLAIN, "correct": True},
+    ),
+    "gptq+bias-minmax": Method(
+        "the same with steps over all of a row's range",
+        {"method": "gptq", **PLAIN, "correct": True, "scale": "minmax"},
     ),
     "gptq-asymmetric": Method(
         "GPTQ's recursion on the covariance, with the asymmetric target", {"method": "gptq"}

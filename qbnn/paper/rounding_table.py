@@ -77,7 +77,7 @@ def roundings(
     """Return the roundings of the table; raise :class:`~anneal.errors.InputError` for no such name.
 
     >>> len(roundings(networks=["mnist"], widths=["W4"]))
-    15
+    17
     """
     for names, known, kind in ((widths, WIDTHS, "width"), (methods, METHODS, "method")):
         for name in names:
@@ -165,11 +165,11 @@ def write_page(folder: Path, *, command: str) -> None:
 
 _READING = (
     "Every method has the same images to calibrate with, the same bits, a grid of its own for each "
-    "output (symmetric, of least squared error; `dfq` has one for a layer, `lns-steps` its own "
-    "steps), and rounds every layer. *KL* is the divergence of the float network's probabilities "
-    "from the rounded one's, in nats, *agreement* the share of images with the same first class, "
-    "both on images that no method has seen; seconds are those of one rounding, and of no use "
-    "where other work ran beside it."
+    "output (symmetric, of least squared error where nothing else is said), and rounds every "
+    "layer. *KL* is the divergence of the float network's probabilities from the rounded one's, in "
+    "nats, *agreement* the share of images with the same first class, both on images that no "
+    "method has seen; seconds are those of one rounding, and of no use where other work ran "
+    "beside it. What brevitas does in its own way, `qbnn.paper.rounding_peers` says."
 )
 
 
