@@ -86,7 +86,7 @@ METHODS: Mapping[str, Method] = {
         blind=True,
     ),
     "dfq": Method(
-        "the same with layers equalised, high biases absorbed, and as published one step for a whole layer",
+        "the same, layers equalised and high biases absorbed, and as published one step a layer",
         {"method": "nearest", **PLAIN, "per_row": False},
         blind=True,
         equalised=True,
