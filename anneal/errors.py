@@ -32,3 +32,12 @@ class InputError(ValueError):
 
 class InfeasibleError(RuntimeError):
     """No solution satisfies the constraints (exit code 3)."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what another package's error says, or its kind where it is silent.
+
+    >>> first_line(RuntimeError("no such shape\\nTraceback: ..."))
+    'no such shape'
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anneal.errors import InputError
+from anneal.errors import InputError, first_line
 from anneal.files import Pathlike
 
 
@@ -95,7 +95,7 @@ def compare_runtime(path: Pathlike, network: nn.Module, images: Tensor) -> Compa
         )
         (outputs,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
     except Exception as error:  # Errors of the runtime have no common class.
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise InputError(f"onnxruntime does not run it: {reason}", path=path) from error
     found, wanted = torch.from_numpy(outputs), network(images)
     same = (found.argmax(1) == wanted.argmax(1)).double().mean()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from anneal.errors import InputError
+from anneal.errors import InputError, first_line
 from anneal.files import Pathlike, write_bytes
 from anneal.registry import load_extra
 from anneal.rounding.layers import RoundedLayer
@@ -94,7 +94,7 @@ def qdq_model(found: RoundedNetwork, *, example: Tensor) -> bytes:
     try:
         model = _exported(onnx, module, example.float())
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise InputError(f"the network cannot be written as ONNX: {reason}") from error
     _store_weights(onnx, model.graph, levels)
     _quantise_activations(onnx, model.graph, quantisers)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.fx import GraphModule
 
-from anneal.errors import InputError
+from anneal.errors import InputError, first_line
 from anneal.files import Pathlike
 from anneal.registry import load_extra
 from anneal.rounding.images import Preprocessing
@@ -96,12 +96,8 @@ def _read(onnx: Any, path: Pathlike) -> Any:
     except OSError as error:
         raise InputError(error.strerror or str(error)) from error
     except Exception as error:  # protobuf and the checker refuse in ways of their own.
-        raise InputError(f"no ONNX model that can be read: {_first_line(error)}") from error
+        raise InputError(f"no ONNX model that can be read: {first_line(error)}") from error
     return model
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _check(model: Any) -> int:
@@ -166,7 +162,7 @@ def _array(onnx: Any, tensor: Any) -> NDArray[Any]:
     try:
         found: NDArray[Any] = onnx.numpy_helper.to_array(tensor)
     except Exception as error:  # Too few or too many bytes, or a type that numpy lacks.
-        raise InputError(f"'{tensor.name}' cannot be read: {_first_line(error)}") from error
+        raise InputError(f"'{tensor.name}' cannot be read: {first_line(error)}") from error
     return found
 
 
@@ -196,7 +192,7 @@ def _computed(onnx: Any, model: Any, node: Any, given: Arrays) -> Arrays:
         arrays = reference.ReferenceEvaluator(alone).run(None, given)
     except Exception as error:  # What it lacks and what does not fit it says in many ways.
         reason = f"{node.op_type} at node '{_name(node)}' cannot be computed"
-        raise InputError(f"{reason}: {_first_line(error)}") from error
+        raise InputError(f"{reason}: {first_line(error)}") from error
     return {name: np.asarray(array) for name, array in zip(outputs, arrays, strict=True)}
 
 
@@ -215,7 +211,7 @@ def _shapes(onnx: Any, model: Any, nodes: list[Any], constants: Arrays, layout: 
     try:
         found = onnx.shape_inference.infer_shapes(given, check_type=True, strict_mode=True).graph
     except Exception as error:
-        reason = f"it does not fit an input of shape {layout.shape}: {_first_line(error)}"
+        reason = f"it does not fit an input of shape {layout.shape}: {first_line(error)}"
         raise InputError(reason) from error
     shapes = {}
     for value in (*found.input, *found.value_info, *found.output):
@@ -264,7 +260,7 @@ def _build(onnx: Any, nodes: list[Any], output: str, net: Assembly, layout: _Lay
         except InputError:
             raise
         except Exception as error:  # Of torch, for numbers that no layer has.
-            raise op.refuse(_first_line(error)) from error
+            raise op.refuse(first_line(error)) from error
     net.graph.output(net.value(output))
     network = GraphModule(net.owned, net.graph, "OnnxNetwork")
     network.graph.eliminate_dead_code()

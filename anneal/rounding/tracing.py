@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch.fx import GraphModule, Node
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from anneal.errors import InputError
+from anneal.errors import InputError, first_line
 
 Layer = nn.Conv2d | nn.Linear
 Kind = TypeVar("Kind", nn.Conv2d, nn.Linear)
@@ -56,7 +56,7 @@ def record(model: nn.Module, example: Tensor) -> GraphModule:
             _Shapes(module).run(example)
     except Exception as error:
         given = tuple(example.shape)
-        reason = f"the network does not run on an input of shape {given}: {_first_line(error)}"
+        reason = f"the network does not run on an input of shape {given}: {first_line(error)}"
         raise InputError(reason) from error
     return module
 
@@ -73,12 +73,8 @@ def _trace(model: nn.Module) -> GraphModule:
         own = [f for f in own if f.filename != __file__]
         where = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
         name = tracer.failed_in or type(model).__name__
-        raise InputError(f"torch.fx cannot trace '{name}'{where}: {_first_line(error)}") from error
+        raise InputError(f"torch.fx cannot trace '{name}'{where}: {first_line(error)}") from error
     return GraphModule(tracer.root, graph, type(model).__name__)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _conv2d(

@@ -7,7 +7,6 @@ arXiv:1906.04721).
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from anneal.errors import InputError
+from anneal.registry import load_extra
 from anneal.rounding.graphs import Traced, bias_of, trace
 from anneal.rounding.quantisers import Quantiser, quantise_inputs
 
@@ -94,11 +94,7 @@ def _check(calibration: Tensor, bits: int, activation_bits: int | None) -> None:
 
 def _brevitas(name: str) -> Any:
     """Return a module of brevitas."""
-    try:
-        return importlib.import_module(f"brevitas.{name}")
-    except ImportError as error:
-        reason = "the peer brevitas wants the extra 'bench-rounding'"
-        raise InputError(f"{reason} (pip install 'qbnn[bench-rounding]'): {error}") from error
+    return load_extra(f"brevitas.{name}", extra="bench-rounding")
 
 
 def _pass(module: nn.Module, batches: Sequence[Tensor]) -> None:
