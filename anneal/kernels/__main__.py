@@ -19,7 +19,7 @@ SIZES = 120  # above the number of spins from which dense problems leave the lan
 
 
 def warm_up() -> None:
-    """Run every solver of ours on small problems of each number type and layout, and rounders."""
+    """Run every solver of ours on small problems of each number type and layout."""
     ours = [name for name, target in SOLVERS.items() if target.startswith("anneal.")]
     for scale in (1.0, 100.0, 1e5, np.pi, np.array([np.pi, 1e12])):
         for density in (0.04, 1.0):
@@ -28,6 +28,10 @@ def warm_up() -> None:
                 if name != "exact":
                     get_solver(name)().sample(bqm, num_reads=1, num_sweeps=100, seed=1)
     get_solver("exact")().sample(_example(1.0, 1.0, 10).to_bqm())
+
+
+def warm_up_rounders() -> None:
+    """Run the kernels of rounding on a small layer."""
     weights = [[0.3, 0.6, -0.4]]
     rows = LayerRows.of(weights, np.eye(3)[None], make_grid(weights, 3))
     for name in ("babai", "exact", "anneal"):
@@ -46,3 +50,4 @@ def _example(density: float, scale: Any, num_spins: int = SIZES) -> Ising:
 
 if __name__ == "__main__":
     warm_up()
+    warm_up_rounders()

@@ -11,10 +11,15 @@ from anneal.errors import InputError
 from anneal.rounding import get_rounder
 from anneal.rounding.bounds import judge_rows
 from anneal.rounding.graphs import Traced, bias_of
-from anneal.rounding.grids import make_grid
 from anneal.rounding.inputs import weight_rows
-from anneal.rounding.layers import SEARCHED, RoundedLayer, RoundingOptions
-from anneal.rounding.quantisers import Quantiser, quantise_inputs
+from anneal.rounding.layers import (
+    SEARCHED,
+    RoundedLayer,
+    RoundingOptions,
+    layer_grid,
+    quantise_layers,
+)
+from anneal.rounding.quantisers import Quantiser
 from anneal.rounding.rows import LayerRows
 from anneal.rounding.sequential import Progress, RoundedNetwork, install
 from anneal.rounding.tracing import Layer
@@ -69,8 +74,7 @@ def round_blind(
         layers[name] = _round(rounded.layer(name), quantiser, options, rng=rng)
         install(rounded.layer(name), layers[name])
         keep(name, layers[name])
-    quantisers = {name: one.quantiser for name, one in layers.items() if one.quantiser}
-    quantise_inputs(rounded.module, quantisers)
+    quantise_layers(rounded, layers)
     return RoundedNetwork(rounded, layers)
 
 
@@ -84,13 +88,7 @@ def _round(
     """Return a layer rounded for the least change of its weights."""
     started = time.perf_counter()
     weights, bias = weight_rows(layer), bias_of(layer).detach().double().numpy()
-    grid = make_grid(
-        weights,
-        options.bits,
-        symmetric=options.symmetric,
-        per_row=options.per_row,
-        method=options.scale,
-    )
+    grid = layer_grid(weights, options)
     rows = LayerRows.of(weights, np.eye(weights.shape[1])[None], grid, corners=options.corners)
     levels = get_rounder(options.method)(rows, rng=rng)
     posed = judge_rows(rows, levels, rows.nearest(), bounds=options.bounds)

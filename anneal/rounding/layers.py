@@ -20,11 +20,11 @@ from anneal.rounding.formulation import (
     InputMoments,
     output_error,
 )
-from anneal.rounding.graphs import bias_of
+from anneal.rounding.graphs import Traced, bias_of
 from anneal.rounding.grids import Floats, Grid, make_grid
 from anneal.rounding.inputs import moments, weight_rows
 from anneal.rounding.planes import babai
-from anneal.rounding.quantisers import Quantiser, range_of
+from anneal.rounding.quantisers import Quantiser, quantise_inputs, range_of
 from anneal.rounding.rows import LayerRows
 from anneal.rounding.steps import searched
 from anneal.rounding.tracing import Layer
@@ -104,7 +104,7 @@ def round_layer(
     halves = _moments(layer, inputs, floats)
     total = halves[0] + halves[1] if halves[1] is not None else halves[0]
     weights = weight_rows(layer)
-    grid = _grid(weights, total, options, num_threads=num_threads)
+    grid = layer_grid(weights, options, total=total, num_threads=num_threads)
     bias = bias_of(layer).detach().double().numpy()
     ridge = options.ridge
     if ridge == "held-out":
@@ -142,12 +142,20 @@ def round_layer(
     )  # fmt: skip
 
 
-def _grid(
-    weights: Floats, total: InputMoments, options: RoundingOptions, *, num_threads: int
+def layer_grid(
+    weights: Floats,
+    options: RoundingOptions,
+    *,
+    total: InputMoments | None = None,
+    num_threads: int = 1,
 ) -> Grid:
-    """Return the grid of a layer; of searched steps the one that the search begins from."""
+    """Return the grid of a layer; of searched steps the one that the search begins from.
+
+    ``total``: the moments of its inputs, which the scale ``hessian`` wants.
+    """
     importance = None
     if options.scale == "hessian":
+        assert total is not None
         diagonal = np.einsum("gii->gi", total.second)
         importance = np.repeat(diagonal, len(weights) // len(diagonal), 0)
     return make_grid(
@@ -159,6 +167,12 @@ def _grid(
         importance=importance,
         num_threads=num_threads,
     )
+
+
+def quantise_layers(traced: Traced, layers: Mapping[str, RoundedLayer]) -> None:
+    """Put the quantisers of rounded layers before them."""
+    quantisers = {name: one.quantiser for name, one in layers.items() if one.quantiser}
+    quantise_inputs(traced.module, quantisers)
 
 
 def _moments(

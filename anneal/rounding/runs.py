@@ -27,9 +27,8 @@ from anneal.rounding.equalise import equalise
 from anneal.rounding.graphs import Traced, bias_of, trace
 from anneal.rounding.images import Images, Labels, Preprocessing, read_images, split
 from anneal.rounding.judge import Compared, Judged, compare_runtime, judge
-from anneal.rounding.layers import RoundedLayer, RoundingOptions
+from anneal.rounding.layers import RoundedLayer, RoundingOptions, quantise_layers
 from anneal.rounding.onnx_files import write_qdq
-from anneal.rounding.quantisers import quantise_inputs
 from anneal.rounding.report import rounded_up
 from anneal.rounding.sequential import Progress, RoundedNetwork, round_network
 from anneal.rounding.sources import load_network
@@ -274,9 +273,7 @@ def load_run(path: Pathlike) -> RoundedNetwork:
     state, options = folder.finished(), _options(folder.settings())
     found = prepare(read_network(options)[0], options).copy()
     layers = {name: layer for name in found.layers if (layer := folder.known(name)) is not None}
-    quantise_inputs(
-        found.module, {name: one.quantiser for name, one in layers.items() if one.quantiser}
-    )
+    quantise_layers(found, layers)
     try:
         found.module.load_state_dict(state)
     except RuntimeError as error:

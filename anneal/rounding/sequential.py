@@ -19,8 +19,8 @@ from torch.fx.node import map_arg
 from anneal.errors import InputError
 from anneal.rounding.graphs import Traced
 from anneal.rounding.inputs import weight_rows
-from anneal.rounding.layers import RoundedLayer, RoundingOptions, round_layer
-from anneal.rounding.quantisers import Quantiser, quantise_inputs
+from anneal.rounding.layers import RoundedLayer, RoundingOptions, quantise_layers, round_layer
+from anneal.rounding.quantisers import Quantiser
 from anneal.rounding.tracing import Layer
 
 Progress = Callable[[float, str], None]
@@ -84,8 +84,7 @@ def round_network(
         done += work[name]
     for hook in hooks:
         hook.remove()
-    quantisers = {name: one.quantiser for name, one in layers.items() if one.quantiser}
-    quantise_inputs(rounded.module, quantisers)
+    quantise_layers(rounded, layers)
     return RoundedNetwork(rounded, layers)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from anneal.files import Pathlike, write_text
+from anneal.kernels.__main__ import warm_up_rounders
 from anneal.records import Record, RecordFile, Task
 from anneal.rounding import get_rounder
 from anneal.rounding.bounds import lower_bounds
@@ -20,12 +21,11 @@ from anneal.rounding.formulation import Formulation, InputMoments, output_error
 from anneal.rounding.graphs import Traced, bias_of
 from anneal.rounding.grids import Floats, make_grid
 from anneal.rounding.inputs import moments, weight_rows
-from anneal.rounding.rows import LayerRows
 from anneal.tables import Row, Table, column, to_markdown
 from qbnn.paper.rounding_methods import load_case
 
 JOB, ROW_FILE, PAGE = "rounding-layers", "layers.jsonl", "layers.md"
-# What is solved, and with what; solvers of {floor, ceil} alone say so themselves.
+# Rounders, and with what keywords.
 SOLVERS: Mapping[str, Mapping[str, Any]] = {
     "flip": {},
     "gptq": {},
@@ -126,8 +126,9 @@ def solve_layer(halves: Halves, solver: str, bits: int, *, seed: int = 1) -> dic
         "cost": float(costs.sum() / base),
         "held_out": errors[0] / errors[1],
         "microseconds_per_row": 1e6 * seconds / rows.num_rows,
+        "bound": None,
+        "proved": None,
     }
-    found |= {"bound": None, "proved": None}
     if solver not in BOUNDED:
         return found
     bounds = lower_bounds(rows, levels)
@@ -175,7 +176,7 @@ def run_layers(
     spec = {"network": network, "bits": bits, "num_images": num_images, "seed": seed, "size": size}
     tasks = [task for name, halves in layers.items() for task in layer_tasks(halves, name, spec)]
     done = records.done() if records.path.exists() else set()
-    _compile()
+    warm_up_rounders()  # so that no compiling is timed
     for number, task in enumerate(tasks, start=1):
         if task.id in done:
             continue
@@ -185,15 +186,6 @@ def run_layers(
         row = Record(task, found, time.perf_counter() - started)
         records.append(row)
         progress(number, len(tasks), row)
-
-
-def _compile() -> None:
-    """Have every kernel compiled before anything is timed."""
-    weights = [[0.3, 0.6, -0.4]]
-    rows = LayerRows.of(weights, np.eye(3)[None], make_grid(weights, 3))
-    for solver in SOLVERS:
-        if "relax" not in solver:
-            get_rounder(solver)(rows, rng=np.random.default_rng(1))
 
 
 def write_page(folder: Path, *, command: str) -> None:

@@ -102,20 +102,19 @@ def run_roundings(
     todo = [one for one in wanted if one.task.id not in done]
     number = len(wanted) - len(todo)
     for _, group in groupby(todo, key=lambda one: (one.network, one.size, one.seed)):
-        case = None
-        for one in group:
-            if case is None:
-                case = load_case(
-                    one.network,
-                    data_dir=data_dir,
-                    num_calibration=one.num_calibration,
-                    limit=one.limit,
-                    size=one.size,
-                    seed=one.seed,
-                )
+        members = list(group)
+        case = load_case(
+            members[0].network,
+            data_dir=data_dir,
+            num_calibration=members[0].num_calibration,
+            limit=members[0].limit,
+            size=members[0].size,
+            seed=members[0].seed,
+        )
+        for one in members:
             row = run_rounding(one, case, num_threads=num_threads)
-            number += 1
             records.append(row)
+            number += 1
             progress(number, len(wanted), row)
 
 
