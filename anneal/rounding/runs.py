@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from anneal.records import canonical_json, machine, versions
 from anneal.registry import unknown
 from anneal.rounding import keywords
 from anneal.rounding.bias import (
+    Span,
     absorb_biases,
     correct_biases,
     correct_biases_from,
@@ -36,6 +37,7 @@ from anneal.rounding.stored import Folder
 
 RESULT, ONNX = "result.json", "network.onnx"
 KEPT = " (kept)"  # how progress tells of a layer that is not rounded again
+Correction = Literal["none", "analytic", "empirical"]
 NUM_COMPARED = 16  # images on which the ONNX file is compared with torch
 
 
@@ -66,7 +68,7 @@ class RunOptions:
     equalise: bool = False
     absorb: bool = False
     ranges: Literal["measured", "statistics"] = "measured"
-    correction: Literal["none", "analytic", "empirical"] = "none"
+    correction: Correction = "none"
     seed: int = 0
     rounding: RoundingOptions = field(default_factory=RoundingOptions)
 
@@ -107,8 +109,22 @@ def round_run(
     traced, preprocessing = read_network(options)
     calibration, held_out = _images(options, preprocessing, progress)
     folder.begin(settings, resume=resume)
-    prepared = prepare(traced, options)
-    found = _round(prepared, calibration, options, preprocessing, folder, progress)
+    prepared = prepare(traced, equalised=options.equalise, absorbed=options.absorb)
+    blind = options.is_blind or options.ranges == "statistics"
+    found = round_prepared(
+        prepared,
+        None if calibration is None else calibration.pixels,
+        options.rounding,
+        correction=options.correction,
+        ranges=input_ranges(prepared, image=preprocessing.span()) if blind else {},
+        num_threads=torch.get_num_threads(),
+        known=folder.known,
+        keep=folder.keep,
+        # Without images layers are rounded again: that is as quick as reading them.
+        progress=lambda done, name: progress(
+            done, name + KEPT * (calibration is not None and folder.holds(name))
+        ),
+    )
     folder.finish(found.traced)
     progress(1.0, "comparing")
     judged: dict[str, Any] = dict.fromkeys(Judged._fields)
@@ -162,10 +178,10 @@ def read_network(options: RunOptions) -> tuple[Traced, Preprocessing]:
     return traced, preprocessing
 
 
-def prepare(traced: Traced, options: RunOptions) -> Traced:
+def prepare(traced: Traced, *, equalised: bool, absorbed: bool) -> Traced:
     """Return the network as it is rounded: equalised, with high biases absorbed, as is asked."""
-    found = equalise(traced, scale_clips=True) if options.equalise else traced
-    return absorb_biases(found) if options.absorb else found
+    found = equalise(traced, scale_clips=True) if equalised else traced
+    return absorb_biases(found) if absorbed else found
 
 
 def _images(
@@ -186,40 +202,42 @@ def _images(
     return split(images, options.num_calibration, seed=options.seed)
 
 
-def _round(
+def round_prepared(
     traced: Traced,
-    calibration: Images | None,
-    options: RunOptions,
-    preprocessing: Preprocessing,
-    folder: Folder,
-    progress: Progress,
+    pixels: Tensor | None,
+    rounding: RoundingOptions,
+    *,
+    correction: Correction = "none",
+    ranges: Mapping[str, Span],
+    num_threads: int = 1,
+    known: Callable[[str], RoundedLayer | None] = lambda name: None,
+    keep: Callable[[str, RoundedLayer], None] = lambda name, layer: None,
+    progress: Progress = lambda fraction, remark: None,
 ) -> RoundedNetwork:
-    """Round a network and correct its biases."""
-    ranges = {}
-    if options.is_blind or options.ranges == "statistics":
-        ranges = input_ranges(traced, image=preprocessing.span())
-    if calibration is None:
-        found = round_blind(
-            traced, options.rounding, ranges=ranges, keep=folder.keep, progress=progress
-        )
+    """Return a network rounded for images, or without any, and its biases corrected.
+
+    The other arguments are those of :func:`~anneal.rounding.sequential.round_network`.
+    """
+    if pixels is None:
+        found = round_blind(traced, rounding, ranges=ranges, keep=keep, progress=progress)
     else:
         found = round_network(
             traced,
-            calibration.pixels,
-            options.rounding,
-            num_threads=torch.get_num_threads(),
+            pixels,
+            rounding,
+            num_threads=num_threads,
             ranges=ranges,
-            known=folder.known,
-            keep=folder.keep,
-            progress=lambda done, name: progress(done, name + KEPT * folder.holds(name)),
+            known=known,
+            keep=keep,
+            progress=progress,
         )
-    if options.correction == "none":
+    if correction == "none":
         return found
     progress(1.0, "correcting biases")
-    if options.correction == "analytic":
+    if correction == "analytic":
         return _with_biases(found, correct_biases(traced, found.traced))
-    assert calibration is not None
-    return _with_biases(found, correct_biases_from(traced, found.traced, calibration.pixels))
+    assert pixels is not None
+    return _with_biases(found, correct_biases_from(traced, found.traced, pixels))
 
 
 def _with_biases(found: RoundedNetwork, corrected: Traced) -> RoundedNetwork:
@@ -271,7 +289,8 @@ def load_run(path: Pathlike) -> RoundedNetwork:
     """
     folder = Folder(path)
     state, options = folder.finished(), _options(folder.settings())
-    found = prepare(read_network(options)[0], options).copy()
+    network = read_network(options)[0]
+    found = prepare(network, equalised=options.equalise, absorbed=options.absorb).copy()
     layers = {name: layer for name in found.layers if (layer := folder.known(name)) is not None}
     quantise_layers(found, layers)
     try:

@@ -13,17 +13,12 @@ from torch import Tensor, nn
 
 from anneal.errors import InputError
 from anneal.files import Pathlike
-from anneal.rounding.bias import (
-    absorb_biases,
-    correct_biases,
-    input_ranges,
-)
-from anneal.rounding.datafree import round_blind
-from anneal.rounding.equalise import equalise
+from anneal.rounding.bias import input_ranges
 from anneal.rounding.graphs import Traced, trace
 from anneal.rounding.images import read_images, split
 from anneal.rounding.layers import RoundingOptions
-from anneal.rounding.sequential import Progress, round_network
+from anneal.rounding.runs import prepare, round_prepared
+from anneal.rounding.sequential import Progress
 from anneal.rounding.sources import load_network
 from qbnn.data import load
 from qbnn.paper.networks import ROWS, make_network, row_config
@@ -205,24 +200,25 @@ def rounded(
     if method.peer is not None:
         from qbnn.paper.rounding_peers import brevitas_rounded
 
-        told = {"equalise": False, **method.peer}
+        asked = {"equalise": False, **method.peer}
         return brevitas_rounded(
             case.network,
             case.calibration,
             bits=bits,
             activation_bits=activation_bits,
             seed=seed,
-            **told,
+            **asked,
         )
     options = RoundingOptions(bits=bits, activation_bits=activation_bits, seed=seed)
     options = replace(options, **method.options)
-    if not method.blind:
-        return round_network(
-            case.traced, case.calibration, options, num_threads=num_threads, progress=progress
-        ).traced.module
-    traced = case.traced
-    if method.equalised:
-        traced = absorb_biases(equalise(traced, scale_clips=True))
-    ranges = {} if activation_bits is None else input_ranges(traced, image=case.span)
-    found = round_blind(traced, options, ranges=ranges, progress=progress)
-    return correct_biases(traced, found.traced).module
+    traced = prepare(case.traced, equalised=method.equalised, absorbed=method.equalised)
+    told = method.blind and activation_bits is not None
+    return round_prepared(
+        traced,
+        None if method.blind else case.calibration,
+        options,
+        correction="analytic" if method.blind else "none",
+        ranges=input_ranges(traced, image=case.span) if told else {},
+        num_threads=num_threads,
+        progress=progress,
+    ).traced.module
