@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +37,7 @@ from anneal.rounding.sources import load_network
 from anneal.rounding.stored import Folder
 
 RESULT, ONNX = "result.json", "network.onnx"
+CONTENTS = "contents"  # in settings: what the files held that the run was begun with
 KEPT = " (kept)"  # how progress tells of a layer that is not rounded again
 Correction = Literal["none", "analytic", "empirical"]
 NUM_COMPARED = 16  # images on which the ONNX file is compared with torch
@@ -108,12 +110,13 @@ def round_run(
     folder.check(settings, resume=resume)
     traced, preprocessing = read_network(options)
     calibration, held_out = _images(options, preprocessing, progress)
-    folder.begin(settings, resume=resume)
+    pixels = None if calibration is None else calibration.pixels
+    folder.begin(settings | {CONTENTS: _digests(traced, pixels)}, resume=resume)
     prepared = prepare(traced, equalised=options.equalise, absorbed=options.absorb)
     blind = options.is_blind or options.ranges == "statistics"
     found = round_prepared(
         prepared,
-        None if calibration is None else calibration.pixels,
+        pixels,
         options.rounding,
         correction=options.correction,
         ranges=input_ranges(prepared, image=preprocessing.span()) if blind else {},
@@ -122,7 +125,7 @@ def round_run(
         keep=folder.keep,
         # Without images layers are rounded again: that is as quick as reading them.
         progress=lambda done, name: progress(
-            done, name + KEPT * (calibration is not None and folder.holds(name))
+            done, name + KEPT * (pixels is not None and folder.holds(name))
         ),
     )
     folder.finish(found.traced)
@@ -151,6 +154,28 @@ def round_run(
     }
     write_text(Path(out) / RESULT, canonical_json(result) + "\n")
     return result
+
+
+def _digests(traced: Traced, pixels: Tensor | None) -> dict[str, str | None]:
+    """Return digests of the network's weights and of the images to calibrate with."""
+    state = traced.module.state_dict()
+    return {
+        "of network": digest(state[name] for name in sorted(state)),
+        "of images": None if pixels is None else digest([pixels]),
+    }
+
+
+def digest(tensors: Iterable[Tensor]) -> str:
+    """Return SHA-256 of tensors' shapes and bytes.
+
+    >>> digest([torch.zeros(2)]) == digest([torch.zeros(1, 2)])
+    False
+    """
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(str(tuple(tensor.shape)).encode())
+        found.update(tensor.detach().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _biases(options: RunOptions) -> str:
@@ -302,5 +327,6 @@ def load_run(path: Pathlike) -> RoundedNetwork:
 
 def _options(settings: Mapping[str, Any]) -> RunOptions:
     """Return options as :meth:`Folder.settings` gives them."""
-    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    own = {name: value for name, value in settings.items() if name != CONTENTS}
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
     return RunOptions(**given | {"rounding": RoundingOptions(**settings["rounding"])})

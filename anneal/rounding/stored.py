@@ -45,7 +45,7 @@ class Folder:
             reason = "the folder holds a rounding; go on with --resume or name another"
             raise InputError(reason, path=self.path)
         before, wanted = flat(self.settings()), flat(json.loads(json.dumps(settings)))
-        changed = sorted(k for k in {*before, *wanted} if before.get(k) != wanted.get(k))
+        changed = sorted(name for name, value in wanted.items() if before.get(name) != value)
         if changed:
             raise InputError(f"holds another run, of other {', '.join(changed)}", path=self.path)
 

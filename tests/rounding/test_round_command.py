@@ -182,6 +182,15 @@ def test_a_run_goes_on(tmp_path: Path, pictures: Path, monkeypatch: pytest.Monke
     assert one["layers"][0]["seconds"] == other["layers"][0]["seconds"]  # It was not done again.
 
 
+def test_no_run_goes_on_with_other_images(tmp_path: Path, pictures: Path) -> None:
+    out = tmp_path / "run"
+    assert run(pictures, out).exit_code == 0
+    for file in (pictures / "1").iterdir():
+        Image.new("RGB", (16, 16), (9, 99, 200)).save(file)
+    again = run(pictures, out, "--resume")
+    assert again.exit_code == 2 and "contents of images" in again.stderr
+
+
 def test_the_folder_is_looked_at_before_the_images(tmp_path: Path, pictures: Path) -> None:
     out = tmp_path / "run"
     (pictures / "1" / "zz.png").write_bytes(b"no image")
