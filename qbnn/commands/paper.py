@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qbnn.paper.grid import Cell, Data, Outcome
 
 RESULTS = Path("docs/results/deformed")
-SPEED = Path("docs/results/networks")
+TRAINED = Path("docs/results/networks")
 ROUNDING = Path("docs/results/rounding")
 
 paper = typer.Typer(
@@ -105,7 +105,7 @@ def deformed_table(
 
 
 def speed(
-    out: Annotated[Path, typer.Option(help="Folder for rows and page.")] = SPEED,
+    out: Annotated[Path, typer.Option(help="Folder for rows and page.")] = TRAINED,
     threads: Annotated[str, typer.Option(help="Numbers of threads, joined by commas.")] = "1,2",
     batch_sizes: Annotated[str, typer.Option(help="Images a step, joined by commas.")] = "128,256",
     networks: Annotated[
@@ -135,6 +135,47 @@ def speed(
     write_text(out / "speed.md", f"# Speed\n\n{to_markdown(tables(rows))}")
     if not quiet:
         print(out / "speed.md")
+
+
+def pbnet(
+    out: Annotated[Path, typer.Option(help="Folder for rows and page.")] = TRAINED,
+    run: Annotated[Path, typer.Option(help="Folder of the training.")] = Path("runs/pbnet"),
+    data: Annotated[str, typer.Option(help="A name in `qbnn list datasets`.")] = "mnist",
+    epochs: Annotated[int, typer.Option(min=1)] = 35,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train the published PBNet with bits drawn, and judge it in each published way.
+
+    Ctrl-C keeps the training so far, and the same command goes on.
+    """
+    from anneal.records import RecordFile
+    from qbnn.paper.published import ROW_FILE, run_published, write_page
+    from qbnn.terminal.console import make_folder, say
+
+    def tell(row: Record) -> None:
+        if not quiet:
+            say(f"{row.task.spec['judged']['name']}: {100 * row.result['accuracy']:.2f} %")
+
+    ended = run_published(
+        run,
+        RecordFile(make_folder(out) / ROW_FILE),
+        data=data,
+        epochs=epochs,
+        seed=seed,
+        data_dir=data_dir,
+        num_threads=threads,
+        quiet=quiet,
+        progress=tell,
+    )
+    if not ended:
+        raise typer.Exit(130)
+    command = f"qbnn paper pbnet --data {data} --epochs {epochs} --seed {seed}"
+    write_page(out, command=command)
+    if not quiet:
+        print(out / "pbnet.md")
 
 
 def adaround_table(
@@ -365,6 +406,13 @@ def register(app: typer.Typer) -> None:
         speed,
         "qbnn paper speed --out runs/speed",
         "qbnn paper speed --networks B,C --threads 1 --batch-sizes 128",
+        panel=NETWORKS,
+    )
+    add(
+        paper,
+        pbnet,
+        "qbnn paper pbnet --run runs/pbnet",
+        "qbnn paper pbnet --data digits --epochs 3 --out runs/digits",
         panel=NETWORKS,
     )
     add(
