@@ -1,0 +1,1 @@
+"""Standard cells in rows: netlists, wirelength, and placements that are legal."""
