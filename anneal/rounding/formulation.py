@@ -17,7 +17,8 @@ from anneal.rounding.grids import Floats, Grid
 from anneal.rounding.rows import LayerRows
 
 RIDGE = 0.01  # share of the mean diagonal
-RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1)
+NOISE = 1e-6  # share of the mean square, as moments are sums in single precision
+RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ class Formulation:
     def curvature(self, moments: InputMoments) -> Floats:
         """Return H, (groups, n, n), with its ridge."""
         plain = self._plain(moments)
-        return plain + self._ridge(plain)
+        return plain + self._ridge(plain, moments)
 
     def target(self, weights: Floats, moments: InputMoments) -> Floats:
         """Return T, the real weights, (rows, n), of least cost; dead inputs keep theirs."""
@@ -85,7 +86,7 @@ class Formulation:
         if self.centred:
             across = across - moments.mean[:, :, None] * moments.float_mean[:, None, :]
         grouped = weights.reshape(len(plain), -1, weights.shape[1]).transpose(0, 2, 1)
-        ridge = self._ridge(plain)
+        ridge = self._ridge(plain, moments)
         found = np.linalg.solve(plain + ridge, (across + ridge) @ grouped)
         return np.ascontiguousarray(found.transpose(0, 2, 1)).reshape(weights.shape)
 
@@ -114,12 +115,23 @@ class Formulation:
         found: Floats = moments.second - moments.mean[:, :, None] * moments.mean[:, None, :]
         return found
 
-    def _ridge(self, plain: Floats) -> Floats:
-        """Return what is added, a multiple of the identity; 1 where no input ever came."""
-        mean = np.einsum("gii->g", plain) / plain.shape[1]
-        share = np.where(mean > 0, self.ridge * mean, 1.0)
+    def _ridge(self, plain: Floats, moments: InputMoments) -> Floats:
+        """Return what is added, a multiple of the identity; 1 where no input ever came.
+
+        A ridge is never so small that the rounding errors of the moments are greater.
+        """
+        mean, square = (_mean_diagonal(part) for part in (plain, moments.second))
+        share = self.ridge * mean
+        if self.ridge > 0:
+            share = np.maximum(share, NOISE * square)
+        share = np.where((mean > 0) | (share > 0), share, 1.0)
         found: Floats = share[:, None, None] * np.eye(plain.shape[1])
         return found
+
+
+def _mean_diagonal(matrices: Floats) -> Floats:
+    found: Floats = np.einsum("gii->g", matrices) / matrices.shape[1]
+    return found
 
 
 def output_error(

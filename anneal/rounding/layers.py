@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anneal.errors import InputError
 from anneal.rounding import get_rounder
 from anneal.rounding.bounds import Posed, judge_rows
 from anneal.rounding.formulation import (
@@ -37,7 +38,7 @@ class RoundingOptions:
     """How to round a network.
 
     ``method``: a name in ``ROUNDERS``, with its ``parameters``. ``ridge``: a share of the mean
-    diagonal, or ``held-out``, the best of five on half of the images for those of the other half.
+    diagonal, or ``held-out``, what :func:`held_out_ridge` finds.
     ``corners``: the two levels around each weight alone. ``scale``: steps as
     :func:`~anneal.rounding.grids.make_grid` has them, or ``searched`` as
     :func:`~anneal.rounding.steps.searched`. ``activation_bits``: of each layer's
@@ -53,7 +54,7 @@ class RoundingOptions:
     centred: bool = True
     asymmetric: bool = True
     correct: bool = False
-    ridge: float | Literal["held-out"] = 0.01
+    ridge: float | Literal["held-out"] = "held-out"
     corners: bool = False
     symmetric: bool = True
     per_row: bool = True
@@ -102,7 +103,7 @@ def round_layer(
         quantiser = Quantiser.over(*span, options.activation_bits)
         inputs = [quantiser(batch) for batch in inputs]
     halves = _moments(layer, inputs, floats)
-    total = halves[0] + halves[1] if halves[1] is not None else halves[0]
+    total = halves[0] + halves[1]
     weights = weight_rows(layer)
     grid = layer_grid(weights, options, total=total, num_threads=num_threads)
     bias = bias_of(layer).detach().double().numpy()
@@ -177,37 +178,40 @@ def quantise_layers(traced: Traced, layers: Mapping[str, RoundedLayer]) -> None:
 
 def _moments(
     layer: Layer, inputs: Sequence[Tensor], floats: Sequence[Tensor]
-) -> tuple[InputMoments, InputMoments | None]:
-    """Return the moments over every second batch and over the others."""
-    halves: list[InputMoments | None] = [None, None]
-    for index, (x, f) in enumerate(zip(inputs, floats, strict=True)):
-        found, before = moments(layer, x, f), halves[index % 2]
-        halves[index % 2] = found if before is None else before + found
-    assert halves[0] is not None
-    return halves[0], halves[1]
+) -> tuple[InputMoments, InputMoments]:
+    """Return the moments over every second batch and over the others, or of one batch's halves."""
+    if len(inputs) == 1:
+        inputs, floats = inputs[0].tensor_split(2), floats[0].tensor_split(2)
+    pairs = list(zip(inputs, floats, strict=True))
+    one, other = (
+        functools.reduce(operator.add, (moments(layer, x, f) for x, f in half))
+        for half in (pairs[::2], pairs[1::2])
+    )
+    return one, other
 
 
 def held_out_ridge(
     weights: Floats,
     bias: Floats,
     grid: Grid,
-    halves: tuple[InputMoments, InputMoments | None],
+    halves: tuple[InputMoments, InputMoments],
     options: RoundingOptions,
     *,
     rng: np.random.Generator,
 ) -> float:
-    """Return the ridge whose rounding for either half of the images is best for the other half."""
-    if halves[1] is None:
-        raise InputError("a held-out ridge wants more images than one batch")
+    """Return the ridge that suits all images: half of the one that suits half of them.
+
+    That is the one of ``RIDGES`` whose rounding for either half is best for the other. What it is
+    to hold down, the error of a moment, falls with their number.
+    """
     errors = []
     for ridge in RIDGES:
         formulation = Formulation(options.centred, options.asymmetric, ridge)
         error = 0.0
         for here, there in (halves, halves[::-1]):
-            assert here is not None and there is not None
             rows = formulation.rows(weights, here, grid, corners=options.corners)
             new = grid.weights(babai(rows, rng=rng))
             new_bias = formulation.bias(weights, new, bias, here)
             error += float(output_error(weights, new, bias, new_bias, there).sum())
         errors.append(error)
-    return RIDGES[int(np.argmin(errors))]
+    return RIDGES[int(np.argmin(errors))] / 2

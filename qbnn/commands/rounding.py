@@ -79,7 +79,7 @@ def round_weights(
             help="Share of the mean diagonal that holds weights where they were, or held-out.",
             rich_help_panel=HOW,
         ),
-    ] = "0.01",
+    ] = "held-out",
     corners: Annotated[
         bool,
         typer.Option(

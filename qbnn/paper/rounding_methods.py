@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from anneal.errors import InputError
 from anneal.files import Pathlike
 from anneal.rounding.bias import input_ranges
+from anneal.rounding.formulation import RIDGE
 from anneal.rounding.graphs import Traced, trace
 from anneal.rounding.images import read_images, split
 from anneal.rounding.layers import RoundingOptions
@@ -109,6 +110,14 @@ METHODS: Mapping[str, Method] = {
     "lns-held-out": Method(
         "lns with each layer's ridge chosen on the other half of the images",
         {"method": "lns", "ridge": "held-out"},
+    ),
+    "lns-steps-held-out": Method(
+        "lns with searched steps and such a ridge",
+        {"method": "lns", "scale": "searched", "ridge": "held-out"},
+    ),
+    "gptq-steps-held-out": Method(
+        "the same with GPTQ's recursion alone",
+        {"method": "gptq", "scale": "searched", "ridge": "held-out"},
     ),
     "relax+lns": Method("lns from a relaxation of 1,000 steps", {"method": "relax+lns"}),
     "brevitas-nearest": Method(
@@ -209,7 +218,7 @@ def rounded(
             seed=seed,
             **asked,
         )
-    options = RoundingOptions(bits=bits, activation_bits=activation_bits, seed=seed)
+    options = RoundingOptions(bits=bits, activation_bits=activation_bits, ridge=RIDGE, seed=seed)
     options = replace(options, **method.options)
     traced = prepare(case.traced, equalised=method.equalised, absorbed=method.equalised)
     told = method.blind and activation_bits is not None

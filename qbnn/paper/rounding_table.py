@@ -77,7 +77,7 @@ def roundings(
     """Return the roundings of the table; raise :class:`~anneal.errors.InputError` for no such name.
 
     >>> len(roundings(networks=["mnist"], widths=["W4"]))
-    17
+    19
     """
     for names, known, kind in ((widths, WIDTHS, "width"), (methods, METHODS, "method")):
         for name in names:
