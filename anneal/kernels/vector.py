@@ -150,6 +150,7 @@ def _arithmetic(integer: str, floating: str, what: str) -> Any:
 
 add = _arithmetic("add", "fadd", "Lane-wise sum.")
 subtract = _arithmetic("sub", "fsub", "Lane-wise difference.")
+multiply = _arithmetic("mul", "fmul", "Lane-wise product.")
 
 
 def _comparison(operator: str, what: str) -> Any:
