@@ -1,0 +1,46 @@
+"""A netlist placed: spread by gradients, put on sites, and made shorter by annealing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anneal.control import Control
+from anneal.placement.analytic import Spread, place_globally
+from anneal.placement.legalise import legalise
+from anneal.placement.netlist import Netlist, Placement, hpwl
+from anneal.placement.refine import HOT, refine
+
+MOVES_PER_CELL = 2000.0
+# After gradients the cells are near their places: annealing hotter would lose that again.
+HOT_AFTER = HOT / 5
+
+
+def place(
+    netlist: Netlist,
+    *,
+    density: float = 0.95,
+    moves_per_cell: float = MOVES_PER_CELL,
+    rng: np.random.Generator,
+    control: Control,
+) -> Placement:
+    """Return a legal placement of short wirelength.
+
+    ``density``: how full the rows may be where cells are spread. ``moves_per_cell``: of annealing,
+    where no time limit says otherwise. Raises :class:`~anneal.errors.InfeasibleError` where cells
+    do not fit.
+
+    >>> from anneal.placement.grids import DEGREES, grid_netlist
+    >>> netlist, best = grid_netlist(columns=9, rows=9, degrees=DEGREES, utilisation=0.8, seed=1)
+    >>> found = place(netlist, rng=np.random.default_rng(1), control=Control())
+    >>> bool(hpwl(netlist, best) <= hpwl(netlist, found) < 1.6 * hpwl(netlist, best))
+    True
+    """
+    used = netlist.cell_area / netlist.rows.area
+    spread = Spread(density=max(density, min(1.0, used)))
+    # Annealing has its own measure of what is done; spreading is not interrupted half-way.
+    rough = place_globally(netlist, spread, rng=rng, control=Control())
+    legal = legalise(netlist, rough)
+    control.improve(hpwl(netlist, legal))
+    return refine(
+        netlist, legal, moves_per_cell=moves_per_cell, hot=HOT_AFTER, rng=rng, control=control
+    )
