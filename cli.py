@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from qbnn.commands import deploy, hardware, paper, rounding, train
+from qbnn.commands import deploy, hardware, paper, place, rounding, train
 from qbnn.commands.shared import OVERVIEW, PROBLEMS, Json, Quiet, Seed, add, tell
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Instance file, gzipped or not.")]
@@ -306,6 +306,7 @@ train.register(app)
 hardware.register(app)
 deploy.register(app)
 rounding.register(app)
+place.register(app)
 paper.register(app)
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
+
+Found = TypeVar("Found")
+POLL_SECONDS = 0.05
 
 
 class Control:
@@ -74,3 +79,30 @@ class Control:
         if self.time_limit is None:
             return self.done
         return min(1.0, self.elapsed() / self.time_limit) if self.time_limit > 0 else 1.0
+
+
+def supervise(
+    work: Callable[[], Found],
+    control: Control,
+    interrupted: Callable[[], bool] | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> Found:
+    """Run ``work`` in a thread of its own while this one answers Ctrl-C and calls back.
+
+    Ctrl-C, and ``interrupted`` once it is true, ask the work to return the best it has. progress:
+    called about 20 times a second with (fraction done, best energy).
+    """
+    with ThreadPoolExecutor(1) as pool:
+        future: Future[Found] = pool.submit(work)
+        while not future.done():
+            try:
+                wait([future], timeout=POLL_SECONDS)  # a lock without timeout may not hear Ctrl-C
+                if interrupted is not None and interrupted():
+                    control.interrupt()
+                if progress is not None:
+                    progress(control.fraction(), control.best)
+            except BaseException as error:
+                control.interrupt()
+                if not isinstance(error, KeyboardInterrupt):
+                    raise
+        return future.result()

@@ -8,7 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dimod
@@ -17,12 +17,11 @@ from dimod.core.initialized import Initialized
 from dimod.exceptions import SamplerUnknownArgWarning
 from numpy.typing import NDArray
 
-from anneal.control import Control
+from anneal.control import Control, supervise
 from anneal.errors import InputError
 from anneal.ising import Couplings, Ising
 
 Progress = Callable[[float, float], None]
-POLL_SECONDS = 0.05
 SCORING = 2.5e-9  # seconds a sample and stored coupling, about, to score and hand over a sample
 
 
@@ -138,7 +137,7 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc,name-define
             return np.asarray(found[0])
 
         if ising.num_spins:
-            states = _run(work, control, interrupt_function, progress)
+            states = supervise(work, control, interrupt_function, progress)
         else:
             states = np.empty((num_reads or 1, 0), np.int8)
         searched = time.perf_counter()
@@ -248,26 +247,3 @@ def in_threads(work: Callable[[Any], Any], items: list[Any], num_threads: int) -
         return [work(item) for item in items]
     with ThreadPoolExecutor(min(num_threads, len(items))) as pool:
         return list(pool.map(work, items))
-
-
-def _run(
-    work: Callable[[], NDArray[np.int8]],
-    control: Control,
-    interrupt_function: Callable[[], bool] | None,
-    progress: Progress | None,
-) -> NDArray[np.int8]:
-    """Run ``work`` in a thread of its own while this one answers Ctrl-C and calls back."""
-    with ThreadPoolExecutor(1) as pool:
-        future: Future[NDArray[np.int8]] = pool.submit(work)
-        while not future.done():
-            try:
-                wait([future], timeout=POLL_SECONDS)  # a lock without timeout may not hear Ctrl-C
-                if interrupt_function is not None and interrupt_function():
-                    control.interrupt()
-                if progress is not None:
-                    progress(control.fraction(), control.best)
-            except BaseException as error:
-                control.interrupt()
-                if not isinstance(error, KeyboardInterrupt):
-                    raise
-        return future.result()

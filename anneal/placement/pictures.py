@@ -1,0 +1,105 @@
+"""Pictures of placements: cells, nets as fly-lines, and how full the core is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.collections import LineCollection, PolyCollection
+from numpy.typing import NDArray
+
+from anneal.placement.analytic import make_layout
+from anneal.placement.netlist import Floats, Netlist, Placement
+from anneal.placement.spreading import Boxes, fill
+from anneal.plots import ImageFormat, blank_figure, image_bytes
+
+MAX_LINES = 3000
+MOVABLE, FIXED, LINES = "#4477aa", "#bbbbbb", "#cc3311"
+
+
+def placement_picture(
+    netlist: Netlist,
+    placement: Placement,
+    *,
+    nets: int = 0,
+    image: ImageFormat = "png",
+) -> bytes:
+    """Draw cells in their rows, with the ``nets`` longest nets as lines from their middles."""
+    figure, axes = _core(netlist)
+    for chosen, colour in ((netlist.movable, MOVABLE), (~netlist.movable, FIXED)):
+        corners = _corners(netlist, placement, np.flatnonzero(chosen))
+        axes.add_collection(
+            PolyCollection(list(corners), facecolors=colour, edgecolors="white", linewidths=0.1)
+        )
+    if nets:
+        lines = fly_lines(netlist, placement, min(nets, MAX_LINES))
+        axes.add_collection(LineCollection(list(lines), colors=LINES, linewidths=0.3, alpha=0.6))
+    return image_bytes(figure, image)
+
+
+def density_picture(netlist: Netlist, placement: Placement, *, image: ImageFormat = "png") -> bytes:
+    """Draw how full each bin of the core is, as a share of its area."""
+    figure, axes = _core(netlist)
+    shown = axes.imshow(
+        density_map(netlist, placement).T,
+        origin="lower",
+        extent=_extent(netlist),
+        vmin=0,
+        vmax=1,
+        cmap="viridis",
+        interpolation="nearest",
+    )
+    figure.colorbar(shown, ax=axes, label="share of the area taken", shrink=0.8)
+    return image_bytes(figure, image)
+
+
+def density_map(netlist: Netlist, placement: Placement) -> Floats:
+    """Return the share of each bin that cells take, (columns, rows), fixed ones among them."""
+    layout = make_layout(netlist, 1.0)
+    columns, rows = (max(1, size // 2) for size in layout.shape)
+    wide, high = (2 * size for size in layout.unit)
+    chosen = netlist.movable | netlist.blocks
+    boxes = Boxes.of((netlist.width / wide)[chosen], (netlist.height / high)[chosen])
+    x = (placement.x + netlist.width / 2 - layout.corner[0]) / wide
+    y = (placement.y + netlist.height / 2 - layout.corner[1]) / high
+    return fill(x[chosen], y[chosen], boxes, (columns, rows))
+
+
+def fly_lines(netlist: Netlist, placement: Placement, count: int) -> NDArray[Any]:
+    """Return lines, (lines, 2, 2), from the middle of each of the longest nets to its pins."""
+    from anneal.placement.netlist import net_spans
+
+    x, y = netlist.pins_at(placement)
+    longest = np.argsort(-net_spans(netlist, placement), kind="stable")[:count]
+    found = []
+    for net in longest:
+        pins = slice(netlist.start[net], netlist.start[net + 1])
+        ends = np.stack([x[pins], y[pins]], 1)
+        middle = np.broadcast_to(ends.mean(0), ends.shape)
+        found.append(np.stack([middle, ends], 1))
+    return np.concatenate(found) if found else np.zeros((0, 2, 2))
+
+
+def _core(netlist: Netlist) -> tuple[Any, Any]:
+    left, low, right, top = netlist.rows.core
+    high = 7 * max(0.2, min(3.0, (top - low) / (right - left)))
+    figure = blank_figure(7.5, high)
+    axes = figure.add_subplot()
+    margin = 0.03 * max(right - left, top - low)
+    axes.set_xlim(left - margin, right + margin)
+    axes.set_ylim(low - margin, top + margin)
+    axes.set_aspect("equal")
+    axes.axis("off")
+    axes.plot([left, right, right, left, left], [low, low, top, top, low], color="0.3", lw=0.6)
+    return figure, axes
+
+
+def _extent(netlist: Netlist) -> tuple[float, float, float, float]:
+    left, low, right, top = netlist.rows.core
+    return left, right, low, top
+
+
+def _corners(netlist: Netlist, placement: Placement, cells: NDArray[np.int64]) -> NDArray[Any]:
+    x, y = placement.x[cells], placement.y[cells]
+    right, top = x + netlist.width[cells], y + netlist.height[cells]
+    return np.stack([x, y, right, y, right, top, x, top], 1).reshape(-1, 4, 2)

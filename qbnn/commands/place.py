@@ -1,0 +1,206 @@
+"""`qbnn place`: standard cells in rows, from a netlist to a legal placement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from qbnn.commands.shared import PROBLEMS, Json, Quiet, Seed, add, tell
+
+Aux = Annotated[Path, typer.Argument(metavar="FILE.aux", help="Bookshelf netlist.")]
+Where = Annotated[
+    Path | None,
+    typer.Option("--placement", help="Its .pl file. (the one that FILE.aux names)"),
+]
+Out = Annotated[Path, typer.Option(help="Folder for the placement, figures, pictures and a page.")]
+Seconds = Annotated[
+    float | None, typer.Option("--time-limit", min=0, help="Seconds; else --moves decides.")
+]
+Moves = Annotated[float, typer.Option(min=0, help="Moves tried for each cell.")]
+
+place = typer.Typer(
+    help="Place standard cells of a netlist in rows, and judge and draw placements.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def netlist(
+    file: Aux,
+    out: Out,
+    density: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="How full rows may be where cells are spread.")
+    ] = 0.95,
+    moves: Moves = 2000.0,
+    time: Seconds = None,
+    seed: Seed = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Place a netlist: spread its cells, put them on sites, make it shorter by annealing.
+
+    Ctrl-C keeps the best legal placement so far.
+    """
+    from qbnn.terminal.place import place_run, read, run, summary
+
+    given, _ = read(file)
+    found = run(
+        given,
+        out,
+        place_run(density, moves),
+        label="place netlist",
+        before=None,
+        time_limit=time,
+        seed=seed,
+        quiet=quiet or json,
+    )
+    tell("place netlist", str(file), found, json=json, quiet=quiet, human=summary(found))
+    if quiet and not json:
+        print(f"{found['hpwl']:.12g}")
+
+
+def refine(
+    file: Aux,
+    out: Out,
+    placement: Where = None,
+    moves: Moves = 2000.0,
+    time: Seconds = None,
+    seed: Seed = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make anybody's legal placement shorter; it stays legal, and never becomes longer.
+
+    Ctrl-C keeps the best so far.
+    """
+    from qbnn.terminal.place import read, refine_run, run, summary
+
+    given, start = read(file, placement)
+    found = run(
+        given,
+        out,
+        refine_run(start, moves),
+        label="place refine",
+        before=start,
+        time_limit=time,
+        seed=seed,
+        quiet=quiet or json,
+    )
+    tell("place refine", str(file), found, json=json, quiet=quiet, human=summary(found))
+    if quiet and not json:
+        print(f"{found['hpwl']:.12g}")
+
+
+def evaluate(file: Aux, placement: Where = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Print the wirelength of a placement, with the conventions that it is counted by."""
+    from qbnn.terminal.place import evaluated, read, summary
+
+    found = evaluated(*read(file, placement))
+    tell("place evaluate", str(file), found, json=json, quiet=quiet, human=summary(found))
+    if quiet and not json:
+        print(f"{found['hpwl']:.12g}")
+
+
+def verify(file: Aux, placement: Where = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Say whether a placement is legal, and which cells are not; exit code 1 if it is not.
+
+    Cells between two sites are told, and are no reason for that.
+    """
+    from qbnn.terminal.place import read, verified
+
+    found = verified(*read(file, placement))
+    names = found["first"]
+    human = {
+        name.replace("_", " "): f"{found[name]:,}"
+        + (f": {', '.join(map(_pair, names[name]))}" if names[name] else "")
+        for name in names
+    }
+    title = "legal" if found["legal"] else "not legal"
+    tell("place verify", f"{file}: {title}", found, json=json, quiet=quiet, human=human)
+    if not found["legal"]:
+        raise typer.Exit(1)
+
+
+def _pair(names: str | list[str]) -> str:
+    return names if isinstance(names, str) else "/".join(names)
+
+
+def draw(
+    file: Aux,
+    out: Annotated[Path, typer.Option(help="A .png or .svg file.")],
+    placement: Where = None,
+    what: Annotated[Literal["cells", "density"], typer.Option(help="What to draw.")] = "cells",
+    nets: Annotated[int, typer.Option(min=0, help="Draw so many of the longest nets.")] = 0,
+) -> None:
+    """Draw a placement: its cells, or how full the core is."""
+    from qbnn.terminal.place import draw as drawn
+    from qbnn.terminal.place import read
+
+    drawn(*read(file, placement), out, what=what, nets=nets)
+    print(out)
+
+
+def generate(
+    out: Annotated[Path, typer.Option(help="The .aux file; the others are written beside it.")],
+    columns: Annotated[int, typer.Option(min=1, help="Cells in a row.")] = 100,
+    rows: Annotated[int, typer.Option(min=1)] = 100,
+    utilisation: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Share of the sites that cells take.")
+    ] = 0.9,
+    nets_per_cell: Annotated[float, typer.Option(min=0)] = 1.0,
+    seed: Seed = None,
+    json: Json = False,
+) -> None:
+    """Write a netlist whose shortest wirelength is known, and a placement that has it."""
+    from qbnn.terminal.place import generated
+
+    found = generated(
+        out,
+        columns=columns,
+        rows=rows,
+        utilisation=utilisation,
+        nets_per_cell=nets_per_cell,
+        seed=seed,
+    )
+    tell("place generate", str(out), found, json=json)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands of this module."""
+    add(
+        place,
+        netlist,
+        "qbnn place netlist ibm01.aux --out runs/ibm01 --seed 1",
+        "qbnn place netlist ibm01.aux --out runs/ibm01 --time-limit 60 --json",
+        panel=PROBLEMS,
+    )
+    add(
+        place,
+        refine,
+        "qbnn place refine ibm01.aux --placement dragon.pl --out runs/dragon --time-limit 60",
+        panel=PROBLEMS,
+    )
+    add(
+        place,
+        evaluate,
+        "qbnn place evaluate ibm01.aux --placement dragon.pl --json",
+        panel=PROBLEMS,
+    )
+    add(place, verify, "qbnn place verify ibm01.aux --placement dragon.pl", panel=PROBLEMS)
+    add(
+        place,
+        draw,
+        "qbnn place draw ibm01.aux --placement dragon.pl --nets 500 --out dragon.png",
+        "qbnn place draw ibm01.aux --what density --out density.svg",
+        panel=PROBLEMS,
+    )
+    add(
+        place,
+        generate,
+        "qbnn place generate --columns 400 --rows 500 --out runs/large.aux --seed 1",
+        panel=PROBLEMS,
+    )
+    app.add_typer(place, name="place", rich_help_panel=PROBLEMS)
