@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from anneal.ising import Ising
+from anneal.partition import bisect, planted_hypergraph
 from anneal.rounding import get_rounder
 from anneal.rounding.bounds import relaxed_bounds
 from anneal.rounding.grids import make_grid
@@ -39,6 +40,12 @@ def warm_up_rounders() -> None:
     relaxed_bounds(rows)
 
 
+def warm_up_partition() -> None:
+    """Run the kernels of hypergraphs on one that has several levels."""
+    hypergraph, _ = planted_hypergraph(seed=1, num_vertices=4 * SIZES)
+    bisect(hypergraph, num_starts=2, seed=1)
+
+
 def _example(density: float, scale: Any, num_spins: int = SIZES) -> Ising:
     rng = np.random.default_rng(1)
     shape = (num_spins, num_spins)
@@ -51,3 +58,4 @@ def _example(density: float, scale: Any, num_spins: int = SIZES) -> Ising:
 if __name__ == "__main__":
     warm_up()
     warm_up_rounders()
+    warm_up_partition()

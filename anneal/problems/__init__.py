@@ -17,6 +17,7 @@ PROBLEMS = {
     "assignment": "anneal.problems.assignment:Assignment",
     "lattice": "anneal.problems.spin_glass:Lattice",
     "maxcut": "anneal.problems.maxcut:MaxCut",
+    "partition": "anneal.problems.partition:HypergraphBisection",
     "planted": "anneal.problems.planted:TilePlanted",
     "qubo": "anneal.problems.qubo:Qubo",
     "rounding": "anneal.problems.rounding:Rounding",
