@@ -86,10 +86,12 @@ def search(
     control: Control,
     num_threads: int = 1,
     repeat: bool = False,
+    tell: bool = True,
 ) -> Found:
     """Return the best of starts and recombinations; with ``repeat`` until the control stops.
 
-    The first number is 0 where the sides keep the limits.
+    The first number is 0 where the sides keep the limits. ``tell``: whether the control hears of
+    cuts and progress.
     """
     label = None
     if max(np.sum(level.fixed == 0), np.sum(level.fixed == 1)) > 1:
@@ -97,7 +99,7 @@ def search(
     best: Found | None = None
     try:
         while best is None or (repeat and best[1] > 0 and not control.stop()):
-            found = one_round(level, limit, rng, num_starts, initial, control, num_threads)
+            found = one_round(level, limit, rng, num_starts, initial, control, num_threads, tell)
             best = found if best is None else min([best, found], key=_key)
     except KeyboardInterrupt:
         control.interrupt()
@@ -116,16 +118,18 @@ def one_round(
     initial: Initial | None,
     control: Control,
     num_threads: int,
+    tell: bool,
 ) -> Found:
     """Return the best of ``num_starts`` starts and of generations of recombinations of these."""
     told = [0]
 
     def note(found: tuple[Sides, float]) -> Found:
         over = multilevel.excess(level, found[0], limit)
-        if over == 0:
-            control.improve(found[1])
         told[0] += 1
-        control.done = max(control.done, min(1.0, told[0] / (2 * num_starts)))
+        if tell:
+            control.done = max(control.done, min(1.0, told[0] / (2 * num_starts)))
+            if over == 0:
+                control.improve(found[1])
         return over, found[1], found[0]
 
     def start(task: tuple[int, np.random.Generator]) -> Found | None:

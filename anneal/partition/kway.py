@@ -76,13 +76,18 @@ def partition(
     refuse_impossible(level, np.repeat(limit, size))
     rng = np.random.default_rng(seed)
     splitter = _Splitter(
-        level, float(limit[0]), initial_by(solver, hypergraph), control,
+        level, size, float(limit[0]), initial_by(solver, hypergraph), control,
         num_starts=num_starts, num_threads=num_threads, whole_nets=objective == "cut",
     )  # fmt: skip
     score = hypergraph.cut if objective == "cut" else hypergraph.km1
     best, found = math.inf, np.zeros(hypergraph.num_vertices, np.int64)
     while best == math.inf or (control.time_limit is not None and best > 0 and not control.stop()):
-        parts = splitter.split(size, rng)
+        try:
+            parts = splitter.split(rng)
+        except InfeasibleError:
+            if best == math.inf:
+                raise
+            continue
         if score(parts) < best:
             best, found = score(parts), parts
             control.improve(best)
@@ -95,6 +100,7 @@ class _Splitter:
     def __init__(
         self,
         level: Level,
+        num_parts: int,
         most: float,
         initial: Initial | None,
         control: Control,
@@ -104,6 +110,7 @@ class _Splitter:
         whole_nets: bool,
     ) -> None:
         self.level = level
+        self.num_parts = num_parts
         self.most = most
         self.initial = initial
         self.control = control
@@ -111,40 +118,43 @@ class _Splitter:
         self.num_threads = num_threads
         self.whole_nets = whole_nets
 
-    def split(self, num_parts: int, rng: np.random.Generator) -> Parts:
+    def split(self, rng: np.random.Generator) -> Parts:
         """Return the part of each vertex; raises InfeasibleError."""
         parts = np.zeros(self.level.size, np.int64)
-        self._halve(parts, 0, num_parts, rng)
-        self._refine(parts, num_parts, rng)
-        if self._too_large(parts, num_parts).any():
-            parts = self._packed(num_parts)
-            self._refine(parts, num_parts, rng)
-        if self._too_large(parts, num_parts).any():
-            raise InfeasibleError(f"no {num_parts} parts of area up to {self.most:.9g} were found")
+        self._halve(parts, 0, self.num_parts, rng)
+        self._refine(parts, rng)
+        if self._too_large(parts).any():
+            parts = self._packed()
+            self._refine(parts, rng)
+        if self._too_large(parts).any():
+            raise InfeasibleError(
+                f"no {self.num_parts} parts of area up to {self.most:.9g} were found"
+            )
         return parts
 
-    def _too_large(self, parts: Parts, num_parts: int) -> NDArray[np.bool_]:
-        return np.bincount(parts, self.level.area, num_parts) > self.most
+    def _too_large(self, parts: Parts) -> NDArray[np.bool_]:
+        return np.bincount(parts, self.level.area, self.num_parts) > self.most
 
-    def _packed(self, num_parts: int) -> Parts:
+    def _packed(self) -> Parts:
         """Return parts that think of the areas first: the largest vertex next, to the emptiest."""
         parts = self.level.fixed.astype(np.int64)
         tied = parts >= 0
-        held = np.bincount(parts[tied], self.level.area[tied], num_parts)
+        held = np.bincount(parts[tied], self.level.area[tied], self.num_parts)
         free = np.flatnonzero(~tied)
         for vertex in free[np.argsort(-self.level.area[free], kind="stable")]:
             parts[vertex] = held.argmin()
             held[parts[vertex]] += self.level.area[vertex]
         return parts
 
-    def _refine(self, parts: Parts, num_parts: int, rng: np.random.Generator) -> None:
-        for _ in range(ROUNDS if num_parts > 2 else 0):
-            if not self._improve(parts, num_parts, rng):
+    def _refine(self, parts: Parts, rng: np.random.Generator) -> None:
+        for _ in range(ROUNDS if self.num_parts > 2 else 0):
+            if not self._improve(parts, rng):
                 break
 
     def _halve(self, parts: Parts, low: int, num_parts: int, rng: np.random.Generator) -> None:
         """Give the vertices of part ``low`` the parts low … low + num_parts − 1, in place."""
         if num_parts == 1:
+            self.control.done = max(self.control.done, (low + 1) / self.num_parts)
             return
         members = np.flatnonzero(parts == low)
         if not members.size:
@@ -154,12 +164,9 @@ class _Splitter:
         sides = np.where(tied < 0, -1, tied >= low + half).astype(np.int8)
         level = self._within(members, sides)
         limit = self._limits(float(level.area.sum()), half, num_parts)
-        # A bisection gets its control's time; what is told to it is its own cut, not that of all.
-        own = Control(started=self.control.started, time_limit=self.control.time_limit)
-        own.interrupted = self.control.interrupted
         found = search(
             level, limit, rng, num_starts=1 if self.control.stop() else self.num_starts,
-            control=own, initial=self.initial, num_threads=self.num_threads,
+            control=self.control, initial=self.initial, num_threads=self.num_threads, tell=False,
         )[2]  # fmt: skip
         parts[members[found == 1]] = low + half
         self._halve(parts, low, half, rng)
@@ -185,12 +192,12 @@ class _Splitter:
         level = multilevel.contracted(free, label, len(members), whole_nets=self.whole_nets)
         return level._replace(fixed=fixed)
 
-    def _improve(self, parts: Parts, num_parts: int, rng: np.random.Generator) -> bool:
+    def _improve(self, parts: Parts, rng: np.random.Generator) -> bool:
         """Refine every two parts that share a net, in place; return whether anything improved."""
         limit = np.full(2, self.most)
         improved = False
-        for a, b in self._neighbours(parts, num_parts):
-            if self.control.stop():
+        for a, b in self._neighbours(parts):
+            if self.control.stop() and not self._too_large(parts).any():
                 break
             members = np.flatnonzero((parts == a) | (parts == b))
             tied = self.level.fixed[members]
@@ -206,15 +213,15 @@ class _Splitter:
                 improved = True
         return improved
 
-    def _neighbours(self, parts: Parts, num_parts: int) -> list[tuple[int, int]]:
+    def _neighbours(self, parts: Parts) -> list[tuple[int, int]]:
         """Return the pairs of parts with a net in both, and those with a part that is too large."""
         one = np.ones(len(self.level.pins), np.float32)
         nets = scipy.sparse.csr_array(
             (one, parts[self.level.pins], self.level.start),
-            shape=(len(self.level.weight), num_parts),
+            shape=(len(self.level.weight), self.num_parts),
         )
         shared = (nets.T @ nets).toarray() > 0
-        large = self._too_large(parts, num_parts)
+        large = self._too_large(parts)
         shared |= large[:, None] | large
         i, j = np.nonzero(np.triu(shared, 1))
         return list(zip(i.tolist(), j.tolist(), strict=True))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 
 from anneal.control import Control
 from anneal.errors import InfeasibleError, InputError
-from anneal.partition import Hypergraph, partition, planted_hypergraph
+from anneal.partition import Hypergraph, multilevel, partition, planted_hypergraph
 
 
 @pytest.mark.parametrize("objective", ["cut", "km1"])
@@ -86,3 +87,23 @@ def test_time_and_errors() -> None:
     ):
         with pytest.raises(InputError, match=message):
             partition(graph, **options)
+
+
+@pytest.mark.parametrize("stop_after", [1, 4])
+def test_an_interrupt_still_gives_parts_within_the_limits(
+    monkeypatch: pytest.MonkeyPatch, stop_after: int
+) -> None:
+    graph, _ = planted_hypergraph(seed=4, num_vertices=300, num_parts=4)
+    control, calls = Control(time_limit=60.0), []
+    whole = multilevel.bisect_arrays
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == stop_after:
+            control.interrupt()
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(multilevel, "bisect_arrays", counted)
+    found = partition(graph, 4, seed=1, num_starts=2, solver=None, control=control)
+    assert found.areas.max() <= 77 and control.done == 1
+    assert len(calls) < stop_after + 4
