@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from anneal.assignment.solving import solve_assignment
 from anneal.ising import Ising
 from anneal.partition import bisect, planted_hypergraph
+from anneal.problems.assignment import Assignment
 from anneal.rounding import get_rounder
 from anneal.rounding.bounds import relaxed_bounds
 from anneal.rounding.grids import make_grid
@@ -46,6 +48,14 @@ def warm_up_partition() -> None:
     bisect(hypergraph, num_starts=2, seed=1)
 
 
+def warm_up_permutations() -> None:
+    """Run the engines for quadratic assignment in both number types."""
+    flow = np.arange(16.0).reshape(4, 4)
+    for problem in (Assignment(flow, flow), Assignment(np.pi * flow, flow)):
+        solve_assignment(problem, engine="tabu", num_swaps=2, seed=1)
+        solve_assignment(problem, engine="anneal", num_sweeps=2, seed=1)
+
+
 def _example(density: float, scale: Any, num_spins: int = SIZES) -> Ising:
     rng = np.random.default_rng(1)
     shape = (num_spins, num_spins)
@@ -59,3 +69,4 @@ if __name__ == "__main__":
     warm_up()
     warm_up_rounders()
     warm_up_partition()
+    warm_up_permutations()
