@@ -22,7 +22,8 @@ COARSEST = 160  # vertices at which coarsening ends
 HEAVIEST = 1.5  # a cluster's area, in mean areas of the coarsest vertices, at most
 SHRINK = 1.6  # times fewer vertices a level
 STALLED = 0.95  # a level that keeps more of its vertices ends the coarsening
-WIDEST = 200  # vertices of the nets that tell who is near whom
+WIDEST = 1000  # vertices of the nets that tell who is near whom, at most
+MOST_GROWN = 4000  # vertices of a level on which sides are grown
 TRIES = 10  # sides grown at the coarsest level
 PASSES = 8  # of moves a level, at most
 PATIENCE = 0.2  # moves without a new best that end a pass, of all vertices …
@@ -163,9 +164,15 @@ def shares(level: Level, limit: Floats) -> Floats:
 
 
 def grown(level: Level, limit: Floats, rng: np.random.Generator, tries: int) -> list[Sides]:
-    """Return sides grown from random vertices until they have their share of the area."""
+    """Return sides grown from random vertices until they have their share of the area.
+
+    Growing takes a time that is quadratic in the vertices, so where coarsening left very many the
+    sides are random.
+    """
     free = np.flatnonzero(level.fixed < 0)
     goal = float(shares(level, limit)[1])
+    if level.size > MOST_GROWN:
+        return [_random_sides(level, rng.permutation(free), goal)]
     found = []
     for seed in rng.choice(free, tries):
         parts = (level.fixed == 1).astype(np.int8)
@@ -235,6 +242,14 @@ def refined_upwards(
         parts = parts[label]
         cut = refine(level, parts, limit)
     return parts, cut
+
+
+def _random_sides(level: Level, order: NDArray[np.intp], goal: float) -> Sides:
+    """Return sides of which 1 gets free vertices in this order until it has ``goal`` area."""
+    parts: Sides = (level.fixed == 1).astype(np.int8)
+    left = goal - float(level.area[level.fixed == 1].sum())
+    parts[order[np.cumsum(level.area[order]) <= left]] = 1
+    return parts
 
 
 def _of_clusters(values: Any, label: NDArray[np.int32], count: int) -> Any:

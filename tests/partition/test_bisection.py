@@ -207,6 +207,18 @@ def test_fixed_vertices_at_scale() -> None:
     assert found.cut <= 1.1 * graph.cut(parts)
 
 
+@pytest.mark.parametrize(("pins", "most"), [(250, 0), (1500, 60)])
+def test_wide_nets_and_nets_too_wide_to_coarsen_by(pins: int, most: int) -> None:
+    rng = np.random.default_rng(0)
+    nets = [rng.choice(6000, pins, replace=False) + 6000 * (k % 2) for k in range(60)]
+    fixed = np.full(12000, -1)
+    fixed[:5] = 1
+    graph = Hypergraph.from_nets(12000, nets)
+    found = bisect(graph, seed=1, num_starts=1, fixed=fixed)
+    assert found.areas.max() <= 6120 and (found.parts[:5] == 1).all()
+    assert found.cut <= most
+
+
 def test_a_seed_gives_one_result_in_any_number_of_threads() -> None:
     graph, _ = planted_hypergraph(seed=7, num_vertices=600, most_area=3)
     results = [bisect(graph, seed=4, num_starts=3, num_threads=n).parts for n in (1, 2, 3)]
