@@ -21,6 +21,7 @@ LEAST_SWAPS = 20  # times n: a descent takes about n
 ROUNDS = 3  # times the population a time limit should be enough for, else children get fewer swaps
 DISTINCT = 0.05  # of the facilities: two members that differ in fewer are one
 CONVERGED = 0.1  # of the facilities: where members differ in fewer on average, all but one go
+STALE = 40  # children in a row that were not kept: likewise
 
 
 def memetic(
@@ -60,7 +61,7 @@ def memetic(
         control.improve(problem.cost(start))
         members.add(start, problem.cost(start))
     if child_swaps is None:
-        child_swaps = _affordable(tables, control, rng, size, min(num_threads, len(walks)))
+        child_swaps = _affordable(walks[0], members, control, rng, min(num_threads, len(walks)))
     child_swaps = edges.whole("child_swaps", child_swaps, least=1, most=10**15)
 
     def improve(item: tuple[TabuWalk, Permutation]) -> None:
@@ -94,18 +95,19 @@ def _children(control: Control, num_threads: int) -> int:
 
 
 def _affordable(
-    tables: QapTables, control: Control, rng: np.random.Generator, size: int, num_threads: int
+    walk: TabuWalk, members: Members, control: Control, rng: np.random.Generator, num_threads: int
 ) -> int:
-    """Swaps of a child: the usual number, or what the time allows, by trying a few."""
+    """Swaps of a child: the usual number, or what the time allows, by a first short walk."""
+    tables = walk.tables
     usual, least = int(CHILD_SWAPS * tables.size**2), LEAST_SWAPS * tables.size
     if math.isinf(control.remaining()) or usual <= least:
         return max(usual, least)
-    walk = TabuWalk(tables, rng)
     walk.begin(tables.problem.random_solution(rng), control)
     began = control.elapsed()
     walk.run(least, control)
+    members.add(walk.best.copy(), walk.cost)
     pace = max(control.elapsed() - began, 1e-9) / max(walk.made, 1)
-    share = max(control.remaining(), 0.0) * num_threads / (ROUNDS * size)
+    share = max(control.remaining(), 0.0) * num_threads / (ROUNDS * members.size)
     return max(least, min(usual, int(share / pace)))
 
 
@@ -116,6 +118,7 @@ class Members:
         self.size = size
         self.orders: list[Permutation] = []
         self.costs: list[float] = []
+        self.refused = 0
 
     def best(self) -> Permutation:
         """The cheapest."""
@@ -138,21 +141,25 @@ class Members:
         elif len(self.orders) < self.size:
             self.orders.append(order)
             self.costs.append(cost)
+            self.refused = 0
             return
         else:
             place = int(np.argmax(self.costs))
+        self.refused += 1
         if cost < self.costs[place]:
             self.orders[place], self.costs[place] = order, cost
+            self.refused = 0
 
     def renew(self) -> None:
-        """Where a full population has converged, keep the best alone."""
+        """Where a full population has converged or refuses all, keep the best alone."""
         if len(self.orders) < self.size:
             return
         stack = np.stack(self.orders)
         differ = (stack[:, None] != stack[None]).sum(axis=2).sum() / (self.size * (self.size - 1))
-        if differ < CONVERGED * stack.shape[1] or min(self.costs) == max(self.costs):
+        if differ < CONVERGED * stack.shape[1] or self.refused >= STALE:
             best = int(np.argmin(self.costs))
             self.orders, self.costs = [self.orders[best]], [self.costs[best]]
+            self.refused = 0
 
 
 def crossover(first: Permutation, second: Permutation, rng: np.random.Generator) -> Permutation:

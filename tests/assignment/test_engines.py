@@ -110,6 +110,17 @@ def test_every_way_to_stop(engine: str) -> None:
     assert reached.cost <= target
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_reached_the_target_is_returned(engine: str) -> None:
+    for seed in range(6):
+        problem = Assignment.generate(seed=seed, num_facilities=8)
+        least = solve_assignment(problem, engine="tabu", seed=seed).cost
+        found = solve_assignment(
+            problem, engine=engine, seed=seed, time_limit=30, target_cost=least
+        )
+        assert found.cost == least == found.trace[-1][1]
+
+
 def test_counting_starts_again_before_it_gets_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "LATEST", 500)
     monkeypatch.setattr(tables, "CHUNK_WORK", 1000)
