@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PROBLEMS = {
     "assignment": "anneal.problems.assignment:Assignment",
+    "domain-wall": "anneal.problems.domain_wall:DomainWallAssignment",
     "lattice": "anneal.problems.spin_glass:Lattice",
     "maxcut": "anneal.problems.maxcut:MaxCut",
     "partition": "anneal.problems.partition:HypergraphBisection",
