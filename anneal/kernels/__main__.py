@@ -28,7 +28,7 @@ def warm_up() -> None:
         for density in (0.04, 1.0):
             bqm = _example(density, scale).to_bqm()
             for name in ours:
-                if name != "exact":
+                if name not in ("exact", "qaoa"):  # toy sizes alone
                     get_solver(name)().sample(bqm, num_reads=1, num_sweeps=100, seed=1)
     get_solver("exact")().sample(_example(1.0, 1.0, 10).to_bqm())
 

@@ -14,6 +14,7 @@ SOLVERS = {
     "greedy": "anneal.solvers.greedy:GreedySampler",
     "exact": "anneal.solvers.exact:ExactSampler",
     "random": "anneal.solvers.random:RandomSampler",
+    "qaoa": "anneal.solvers.qaoa:QaoaSampler",
     "neal": "neal:SimulatedAnnealingSampler",
     "dwave-tabu": "dwave.samplers:TabuSampler",
     "dwave-greedy": "dwave.samplers:SteepestDescentSampler",

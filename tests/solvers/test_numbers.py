@@ -14,7 +14,7 @@ from anneal.solvers import SOLVERS, get_solver
 from tests.kernels.reference import all_states
 
 OURS = [name for name, target in SOLVERS.items() if target.startswith("anneal.")]
-SEARCHING = [name for name in OURS if name not in ("random", "greedy")]
+SEARCHING = [name for name in OURS if name not in ("random", "greedy", "qaoa")]
 HEURISTIC = ["anneal", "tabu", "crossover"]
 
 
@@ -139,7 +139,7 @@ def test_any_number_of_reads(name: str, num_reads: int) -> None:
         assert np.isin(found.record.sample, [-1, 1]).all()
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", [name for name in OURS if name != "qaoa"])
 def test_next_to_nothing(name: str) -> None:
     sample = get_solver(name)().sample
     assert sample(dimod.BinaryQuadraticModel({}, {}, 2.5, "BINARY")).first.energy == 2.5
