@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -44,22 +44,12 @@ def netlist(
 
     Ctrl-C keeps the best legal placement so far.
     """
-    from qbnn.terminal.place import place_run, read, run, summary
+    from qbnn.terminal.place import place_run, read, run
 
     given, _ = read(file)
-    found = run(
-        given,
-        out,
-        place_run(density, moves),
-        label="place netlist",
-        before=None,
-        time_limit=time,
-        seed=seed,
-        quiet=quiet or json,
-    )
-    tell("place netlist", str(file), found, json=json, quiet=quiet, human=summary(found))
-    if quiet and not json:
-        print(f"{found['hpwl']:.12g}")
+    label, work = "place netlist", place_run(density, moves)
+    found = run(given, out, work, label=label, time_limit=time, seed=seed, quiet=quiet or json)
+    _tell(label, file, found, json=json, quiet=quiet)
 
 
 def refine(
@@ -76,30 +66,31 @@ def refine(
 
     Ctrl-C keeps the best so far.
     """
-    from qbnn.terminal.place import read, refine_run, run, summary
+    from qbnn.terminal.place import read, refine_run, run
 
     given, start = read(file, placement)
-    found = run(
-        given,
-        out,
-        refine_run(start, moves),
-        label="place refine",
-        before=start,
-        time_limit=time,
-        seed=seed,
-        quiet=quiet or json,
-    )
-    tell("place refine", str(file), found, json=json, quiet=quiet, human=summary(found))
-    if quiet and not json:
-        print(f"{found['hpwl']:.12g}")
+    label, work = "place refine", refine_run(start, moves)
+    told: dict[str, Any] = {
+        "before": start,
+        "time_limit": time,
+        "seed": seed,
+        "quiet": quiet or json,
+    }
+    _tell(label, file, run(given, out, work, label=label, **told), json=json, quiet=quiet)
 
 
 def evaluate(file: Aux, placement: Where = None, json: Json = False, quiet: Quiet = False) -> None:
     """Print the wirelength of a placement, with the conventions that it is counted by."""
-    from qbnn.terminal.place import evaluated, read, summary
+    from qbnn.terminal.place import evaluated, read
 
-    found = evaluated(*read(file, placement))
-    tell("place evaluate", str(file), found, json=json, quiet=quiet, human=summary(found))
+    _tell("place evaluate", file, evaluated(*read(file, placement)), json=json, quiet=quiet)
+
+
+def _tell(label: str, file: Path, found: dict[str, Any], *, json: bool, quiet: bool) -> None:
+    """Print what a placement is worth; of a quiet command the wirelength alone."""
+    from qbnn.terminal.place import summary
+
+    tell(label, str(file), found, json=json, quiet=quiet, human=summary(found))
     if quiet and not json:
         print(f"{found['hpwl']:.12g}")
 

@@ -116,7 +116,7 @@ def run(
     work: Work,
     *,
     label: str,
-    before: Placement | None,
+    before: Placement | None = None,
     time_limit: float | None,
     seed: int | None,
     quiet: bool,
