@@ -15,7 +15,7 @@ import numpy as np
 
 from anneal.files import Pathlike, write_text
 from anneal.instances.words import Words
-from anneal.placement.netlist import ORIENTATIONS, Netlist, Placement, Rows
+from anneal.placement.netlist import ORIENTATIONS, Netlist, Placement, SiteRows
 
 KINDS = ("nodes", "nets", "pl", "scl")
 _TERMINALS = ("terminal", "terminal_ni")
@@ -231,7 +231,7 @@ def _nowhere(count: int) -> Placement:
 _ROW = ("coordinate", "height", "sitewidth", "sitespacing")
 
 
-def _rows(text: Words) -> Rows:
+def _rows(text: Words) -> SiteRows:
     """Return the rows; a row of several SubrowOrigin is as many."""
     found: list[tuple[float, float, float, float, int]] = []
     said: int | None = None
@@ -260,7 +260,7 @@ def _rows(text: Words) -> Rows:
     if not found:
         raise text.error("holds no rows")
     x, y, height, site, num = map(np.array, zip(*found, strict=True))
-    return Rows(x, y, height, site, num)
+    return SiteRows(x, y, height, site, num)
 
 
 def _subrow(
@@ -298,7 +298,7 @@ def _nets_text(netlist: Netlist) -> str:
     return "UCLA nets 1.0\n\n" + "".join(lines)
 
 
-def _rows_text(rows: Rows) -> str:
+def _rows_text(rows: SiteRows) -> str:
     columns = (rows.y, rows.height, rows.site, rows.x, rows.num_sites)
     lines = [
         f"CoreRow Horizontal\n  Coordinate : {y:.15g}\n  Height : {height:.15g}\n"

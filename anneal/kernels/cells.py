@@ -30,8 +30,9 @@ def gap_around(sites, base, where, target, cell, width):  # type: ignore[no-unty
 
 
 @inlined
-def put(sites, spot, where, middle_x, middle_y, cell, site, segment, width, half, left, base, low,
-        pitch):  # type: ignore[no-untyped-def]  # fmt: skip
+def put(  # type: ignore[no-untyped-def]
+    sites, spot, where, middle_x, middle_y, cell, site, segment, width, half, left, base, low, pitch
+):  # fmt: skip
     """Place a cell: its sites are written, those it had are not."""
     for number in range(site, site + width[cell]):
         sites[number] = cell
@@ -63,11 +64,11 @@ def net_span(start, pin_cell, pin_x, pin_y, middle_x, middle_y, net):  # type: i
 
 
 @kernel
-def anneal_cells(
+def anneal_cells(  # type: ignore[no-untyped-def]
     start, pin_cell, pin_x, pin_y, weight, cell_start, cell_net, spans,
     sites, base, left, low, pitch, spot, where, width, half, middle_x, middle_y,
     cells, window, hot, cold, moves, state,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Propose so many moves, from the temperature ``hot`` down to ``cold``; return the change.
 
     Half of the targets are near a cell of one of the cell's nets, half near the cell itself, at

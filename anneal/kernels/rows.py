@@ -77,8 +77,10 @@ def abacus(order, x, y, width, row_x, row_y, row_high, segment, result_x, result
 
 
 @kernel
-def append(cell, chosen, x, width, row_x, row_high, used, last, place, pull, total, previous,
-           final, following, result_row):  # type: ignore[no-untyped-def]  # fmt: skip
+def append(  # type: ignore[no-untyped-def]
+    cell, chosen, x, width, row_x, row_high, used, last, place, pull, total, previous,
+    final, following, result_row,
+):  # fmt: skip
     """Put a cell at the end of a segment and merge the clusters that touch."""
     result_row[cell] = chosen
     used[chosen] += width[cell]

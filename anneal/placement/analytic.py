@@ -34,7 +34,7 @@ class Spread:
     max_steps: int = MAX_STEPS
 
 
-class Layout(NamedTuple):
+class BinGrid(NamedTuple):
     """A netlist in bins: what moves are the cells ``free``, then fillers.
 
     ``x``, ``y``: middles of all cells of the netlist. ``unit``: width and height of a bin.
@@ -77,7 +77,7 @@ def place_globally(
     return Placement(x, y, netlist.given.orientation.copy())
 
 
-def make_layout(netlist: Netlist, density: float) -> Layout:
+def make_layout(netlist: Netlist, density: float) -> BinGrid:
     """Return a netlist in bins, with fillers for what may stay empty."""
     left, low, right, top = netlist.rows.core
     free = np.flatnonzero(netlist.movable)
@@ -104,7 +104,7 @@ def make_layout(netlist: Netlist, density: float) -> Layout:
         np.concatenate([wide[free], np.full(fillers, typical)]),
         np.concatenate([high[free], np.full(fillers, tall)]),
     )
-    return Layout(netlist, free, boxes, fixed * density, shape, (left, low), unit, x, y)
+    return BinGrid(netlist, free, boxes, fixed * density, shape, (left, low), unit, x, y)
 
 
 def _outside(netlist: Netlist, shape: tuple[int, int], unit: tuple[float, float]) -> Floats:
@@ -115,7 +115,7 @@ def _outside(netlist: Netlist, shape: tuple[int, int], unit: tuple[float, float]
     return np.maximum(1 - fill(x, y, Boxes.of(wide, high), shape), 0.0)
 
 
-def _descend(layout: Layout, spread: Spread, rng: np.random.Generator, control: Control) -> Floats:
+def _descend(layout: BinGrid, spread: Spread, rng: np.random.Generator, control: Control) -> Floats:
     """Return middles of cells and fillers, (2, boxes), after Nesterov's steps (ePlace, §5)."""
     count, (columns, rows) = len(layout.free), layout.shape
     size = np.array([[columns], [rows]], float)
@@ -158,7 +158,7 @@ def _gamma(overflow: float) -> float:
     return float(8 * 10 ** (20 / 9 * (min(overflow, 1.0) - 0.1) - 1))
 
 
-def _degrees(layout: Layout) -> Floats:
+def _degrees(layout: BinGrid) -> Floats:
     """Return how many nets pull at each of the boxes; none at fillers."""
     netlist = layout.netlist
     weight = np.repeat(netlist.weight, np.diff(netlist.start))
@@ -166,7 +166,7 @@ def _degrees(layout: Layout) -> Floats:
     return np.concatenate([pins, np.zeros(len(layout.boxes.width) - len(pins))])
 
 
-def _evaluate(layout: Layout, here: Floats, weight: float, gamma: float, degree: Floats) -> Step:
+def _evaluate(layout: BinGrid, here: Floats, weight: float, gamma: float, degree: Floats) -> Step:
     """Return the preconditioned gradient of W + λ D, λ being ``weight``, and what it is made of."""
     netlist, count = layout.netlist, len(layout.free)
     wire, length = np.zeros_like(here), 0.0
@@ -198,12 +198,12 @@ def _field(shape: tuple[int, int]) -> Field:
     return _FIELDS[shape]
 
 
-def _inside(layout: Layout, here: Floats) -> Floats:
+def _inside(layout: BinGrid, here: Floats) -> Floats:
     """Return middles moved into the grid where boxes would stick out."""
     return _clipped(here, (layout.boxes.width, layout.boxes.height), layout.shape)
 
 
-def _as_charges(layout: Layout, here: Floats) -> Floats:
+def _as_charges(layout: BinGrid, here: Floats) -> Floats:
     return _clipped(here, (layout.boxes.charge_width, layout.boxes.charge_height), layout.shape)
 
 
@@ -215,7 +215,7 @@ def _clipped(here: Floats, sizes: tuple[Floats, Floats], shape: tuple[int, int])
     return found
 
 
-def _overflow(layout: Layout, cells: Floats) -> float:
+def _overflow(layout: BinGrid, cells: Floats) -> float:
     """Return which share of the cells' area is too much in its bin."""
     count = cells.shape[1]
     boxes = Boxes(*(part[:count] for part in layout.boxes))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from anneal.errors import InputError
-from anneal.placement.netlist import Floats, Ints, Netlist, Placement, Rows
+from anneal.placement.netlist import Floats, Ints, Netlist, Placement, SiteRows
 from anneal.problem import Seed
 
 # Shares of nets by their number of pins, as standard-cell netlists have them: half of two pins.
@@ -70,7 +70,7 @@ def grid_netlist(
         dx=np.zeros(len(cell)),
         dy=np.zeros(len(cell)),
         weight=np.ones(len(start) - 1),
-        rows=Rows(
+        rows=SiteRows(
             x=np.zeros(rows),
             y=np.arange(rows, dtype=float),
             height=np.ones(rows),

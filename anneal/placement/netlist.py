@@ -47,7 +47,7 @@ class Placement(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class SiteRows:
     """Rows of sites, each of one height: all arrays (rows,).
 
     ``x``, ``y``: lower left corner; ``site``: from one site to the next; ``num_sites``: sites from
@@ -120,7 +120,7 @@ class Netlist:
     dx: Floats
     dy: Floats
     weight: Floats
-    rows: Rows
+    rows: SiteRows
     given: Placement
 
     def __post_init__(self) -> None:
