@@ -14,7 +14,7 @@ import numpy as np
 
 from anneal.control import Control
 from anneal.errors import InfeasibleError
-from anneal.kernels.wirelength import exact_spans, smooth_spans
+from anneal.kernels.wirelength import smooth_spans
 from anneal.placement.netlist import Floats, Ints, Netlist, Placement
 from anneal.placement.spreading import Boxes, Field, charge, fill, forces
 
@@ -45,6 +45,7 @@ class BinGrid(NamedTuple):
     boxes: Boxes
     fixed: Floats
     shape: tuple[int, int]
+    field: Field
     corner: tuple[float, float]
     unit: tuple[float, float]
     x: Floats
@@ -81,8 +82,7 @@ def make_layout(netlist: Netlist, density: float) -> BinGrid:
     """Return a netlist in bins, with fillers for what may stay empty."""
     left, low, right, top = netlist.rows.core
     free = np.flatnonzero(netlist.movable)
-    levels = min(math.ceil(math.log2(max(len(free), 16)) / 2), int(math.log2(MAX_BINS)))
-    shape = (2**levels, 2**levels)
+    shape = bin_shape(len(free))
     unit = ((right - left) / shape[0], (top - low) / shape[1])
     x = (netlist.given.x + netlist.width / 2 - left) / unit[0]
     y = (netlist.given.y + netlist.height / 2 - low) / unit[1]
@@ -104,7 +104,18 @@ def make_layout(netlist: Netlist, density: float) -> BinGrid:
         np.concatenate([wide[free], np.full(fillers, typical)]),
         np.concatenate([high[free], np.full(fillers, tall)]),
     )
-    return BinGrid(netlist, free, boxes, fixed * density, shape, (left, low), unit, x, y)
+    field = Field(shape)
+    return BinGrid(netlist, free, boxes, fixed * density, shape, field, (left, low), unit, x, y)
+
+
+def bin_shape(count: int) -> tuple[int, int]:
+    """Return columns and rows of about as many bins as cells, powers of two.
+
+    >>> bin_shape(12028)
+    (128, 128)
+    """
+    levels = min(math.ceil(math.log2(max(count, 16)) / 2), int(math.log2(MAX_BINS)))
+    return 2**levels, 2**levels
 
 
 def _outside(netlist: Netlist, shape: tuple[int, int], unit: tuple[float, float]) -> Floats:
@@ -174,28 +185,18 @@ def _evaluate(layout: BinGrid, here: Floats, weight: float, gamma: float, degree
         middle[layout.free] = here[axis, :count]
         unit, gradient = layout.unit[axis], np.zeros(len(middle))
         pins = netlist.start, netlist.cell, offset / unit, middle
-        smooth_spans(*pins, netlist.weight, gamma, gradient)
+        _, exact = smooth_spans(*pins, netlist.weight, gamma, gradient)
         # In units of the first axis, that both count alike.
         ratio = unit / layout.unit[0]
         wire[axis, :count] = gradient[layout.free] * ratio
-        length += ratio * exact_spans(*pins, netlist.weight)
+        length += ratio * exact
     density = layout.fixed.copy()
     x, y = _as_charges(layout, here)
     charge(x, y, layout.boxes, density)
-    _, across, along = forces(x, y, layout.boxes, _field(layout.shape), density)
+    _, across, along = forces(x, y, layout.boxes, layout.field, density)
     spread = -np.stack([across, along])
     scale = np.maximum(degree + weight * layout.boxes.area, 1e-12)
     return Step((wire + weight * spread) / scale, length, wire, spread)
-
-
-_FIELDS: dict[tuple[int, int], Field] = {}
-
-
-def _field(shape: tuple[int, int]) -> Field:
-    if shape not in _FIELDS:
-        _FIELDS.clear()
-        _FIELDS[shape] = Field(shape)
-    return _FIELDS[shape]
 
 
 def _inside(layout: BinGrid, here: Floats) -> Floats:

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.collections import LineCollection, PolyCollection
 from numpy.typing import NDArray
 
-from anneal.placement.analytic import make_layout
-from anneal.placement.netlist import Floats, Netlist, Placement
+from anneal.placement.analytic import bin_shape
+from anneal.placement.netlist import Floats, Netlist, Placement, net_spans
 from anneal.placement.spreading import Boxes, fill
 from anneal.plots import ImageFormat, blank_figure, image_bytes
 
@@ -55,20 +55,18 @@ def density_picture(netlist: Netlist, placement: Placement, *, image: ImageForma
 
 def density_map(netlist: Netlist, placement: Placement) -> Floats:
     """Return the share of each bin that cells take, (columns, rows), fixed ones among them."""
-    layout = make_layout(netlist, 1.0)
-    columns, rows = (max(1, size // 2) for size in layout.shape)
-    wide, high = (2 * size for size in layout.unit)
+    left, low, right, top = netlist.rows.core
+    columns, rows = (size // 2 for size in bin_shape(netlist.num_cells))
+    wide, high = (right - left) / columns, (top - low) / rows
     chosen = netlist.movable | netlist.blocks
     boxes = Boxes.of((netlist.width / wide)[chosen], (netlist.height / high)[chosen])
-    x = (placement.x + netlist.width / 2 - layout.corner[0]) / wide
-    y = (placement.y + netlist.height / 2 - layout.corner[1]) / high
+    x = (placement.x + netlist.width / 2 - left) / wide
+    y = (placement.y + netlist.height / 2 - low) / high
     return fill(x[chosen], y[chosen], boxes, (columns, rows))
 
 
 def fly_lines(netlist: Netlist, placement: Placement, count: int) -> NDArray[Any]:
     """Return lines, (lines, 2, 2), from the middle of each of the longest nets to its pins."""
-    from anneal.placement.netlist import net_spans
-
     x, y = netlist.pins_at(placement)
     longest = np.argsort(-net_spans(netlist, placement), kind="stable")[:count]
     found = []
