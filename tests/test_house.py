@@ -203,7 +203,14 @@ def test_commands_and_options_in_documents_exist() -> None:
     commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
     options = {
         name: {flag for item in command.params for flag in item.opts + item.secondary_opts}
-        for name, command in commands.items()
+        for name, command in [
+            *commands.items(),
+            *(
+                (f"{group} {name}", command)
+                for group, found in commands.items()
+                for name, command in getattr(found, "commands", {}).items()
+            ),
+        ]
     }
     for path in documents():
         text = path.read_text().replace("\\\n", " ")
@@ -211,6 +218,11 @@ def test_commands_and_options_in_documents_exist() -> None:
             r"(?:^\s*|`|\$ |\$\(BIN\)/)qbnn ([a-z]+)\b([^\n`]*)", text, re.M
         ):
             assert name in options, f"{path.name}: no such command 'qbnn {name}'"
+            if getattr(commands[name], "commands", None) and (
+                word := re.match(r" ([a-z-]+)", rest)
+            ):
+                name = f"{name} {word[1]}"
+                assert name in options, f"{path.name}: no such command 'qbnn {name}'"
             unknown = set(re.findall(r"(?<=\s)--[a-z-]+", rest)) - options[name] - {"--help"}
             assert not unknown, f"{path.name}: qbnn {name} has no {unknown}"
 
