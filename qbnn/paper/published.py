@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anneal.errors import InputError
-from anneal.files import Pathlike, write_text
+from anneal.files import Pathlike
 from anneal.records import Record, RecordFile, Task
-from anneal.tables import Table, column, to_markdown
+from anneal.tables import Table, column
+from qbnn.paper.pages import rows_of, write_rows_page
 from qbnn.training.runs import run_evaluation, run_training
 from qbnn.training.settings import TrainSettings
 
@@ -99,12 +99,8 @@ def write_page(folder: Path, *, command: str) -> None:
 
     Raises :class:`~anneal.errors.InputError` where there are none.
     """
-    path = folder / ROW_FILE
-    rows = [row for row in RecordFile(path).read() if row.task.job == JOB]
-    if not rows:
-        raise InputError("holds no rows of the published network", path=path)
-    text = f"# {ARCHITECTURE}\n\n{_READING}\n\nThe command: `{command}`\n\n"
-    write_text(folder / PAGE, text + to_markdown(tables(rows)))
+    shown = tables(rows_of(folder / ROW_FILE, JOB))
+    write_rows_page(folder / PAGE, ARCHITECTURE, reading=_READING, command=command, tables=shown)
 
 
 _READING = (

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anneal.files import Pathlike, write_text
+from anneal.files import Pathlike
 from anneal.kernels.__main__ import warm_up_rounders
 from anneal.records import Record, RecordFile, Task
 from anneal.rounding import get_rounder
@@ -21,7 +21,8 @@ from anneal.rounding.formulation import Formulation, InputMoments, output_error
 from anneal.rounding.graphs import Traced, bias_of
 from anneal.rounding.grids import Floats, make_grid
 from anneal.rounding.inputs import moments, weight_rows
-from anneal.tables import Row, Table, column, to_markdown
+from anneal.tables import Row, Table, column
+from qbnn.paper.pages import rows_of, write_rows_page
 from qbnn.paper.rounding_methods import load_case
 
 JOB, ROW_FILE, PAGE = "rounding-layers", "layers.jsonl", "layers.md"
@@ -189,10 +190,13 @@ def run_layers(
 
 
 def write_page(folder: Path, *, command: str) -> None:
-    """Write the page of the rows of a folder."""
-    rows = [row for row in RecordFile(folder / ROW_FILE).read() if row.task.job == JOB]
-    text = f"# Solvers on layers\n\n{_READING}\n\nThe command: `{command}`\n\n"
-    write_text(folder / PAGE, text + to_markdown(tables(rows)))
+    """Write the page of the rows of a folder.
+
+    Raises :class:`~anneal.errors.InputError` where there are none.
+    """
+    shown = tables(rows_of(folder / ROW_FILE, JOB))
+    title = "Solvers on layers"
+    write_rows_page(folder / PAGE, title, reading=_READING, command=command, tables=shown)
 
 
 _READING = (

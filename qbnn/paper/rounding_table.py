@@ -12,11 +12,12 @@ from typing import Any
 import torch
 
 from anneal.errors import InputError
-from anneal.files import Pathlike, write_text
+from anneal.files import Pathlike
 from anneal.records import Record, RecordFile, Task
 from anneal.registry import unknown
 from anneal.rounding.judge import judge
-from anneal.tables import Row, Table, column, to_markdown
+from anneal.tables import Row, Table, column
+from qbnn.paper.pages import rows_of, write_rows_page
 from qbnn.paper.rounding_methods import (
     ARCHITECTURE,
     EPOCHS,
@@ -149,17 +150,15 @@ def write_page(folder: Path, *, command: str) -> None:
 
     Raises :class:`~anneal.errors.InputError` where there are none.
     """
-    path = folder / ROW_FILE
-    rows = [row for row in RecordFile(path).read() if row.task.job == JOB]
-    if not rows:
-        raise InputError("holds no rows of the comparison", path=path)
+    rows = rows_of(folder / ROW_FILE, JOB)
     methods = Table(
         "methods",
         [column("name", "method"), column("is", "what it is")],
         [{"name": name, "is": method.description} for name, method in METHODS.items()],
     )
-    text = f"# Rounding methods\n\n{_READING}\n\nThe command: `{command}`\n\n"
-    write_text(folder / PAGE, text + to_markdown([*tables(rows), methods]))
+    shown = [*tables(rows), methods]
+    title = "Rounding methods"
+    write_rows_page(folder / PAGE, title, reading=_READING, command=command, tables=shown)
 
 
 _READING = (
