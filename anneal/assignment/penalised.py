@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import dimod
 import numpy as np
@@ -21,16 +21,27 @@ Penalised = Assignment | DomainWallAssignment
 class PenaltyResult:
     """The last problem sampled, with the penalties that applied, and what came of it.
 
-    permutation, cost: the best of all samples, repaired where they were infeasible;
-    feasible_fraction: of the last samples; tried: (penalty, feasible fraction) of each try.
+    permutation, cost: the best of all samples, repaired where they were infeasible; repaired:
+    whether the best one was; feasible_fraction: of the last samples; tried: (penalty, feasible
+    fraction) of each try.
     """
 
     problem: Penalised
     sampleset: dimod.SampleSet
     permutation: Permutation
     cost: float
+    repaired: bool
     feasible_fraction: float
     tried: list[tuple[float, float]]
+
+
+class SampleVerdict(NamedTuple):
+    """What samples are worth: the share that is feasible, and the cheapest permutation of all."""
+
+    feasible_fraction: float
+    permutation: Permutation
+    cost: float
+    repaired: bool
 
 
 def with_measured_penalties(problem: Penalised) -> Penalised:
@@ -54,14 +65,15 @@ def sample_until_feasible(
     growth: float = 1.25,
     num_tries: int = 8,
     parameters: Mapping[str, Any] | None = None,
+    interrupt_function: Callable[[], bool] | None = None,
 ) -> PenaltyResult:
     """Sample ``problem`` with its penalties, ``growth`` times as large at each try, until at least
     ``least_feasible`` of the samples break no constraint, ``num_tries`` times at most.
 
     sampler: any of dimod's, with ``parameters`` of its own, and a ``seed`` where it takes one. The
     chain strength of a domain wall grows along. The band of good penalties is narrow, so begin with
-    :func:`with_measured_penalties`. Raises :class:`~anneal.errors.InputError` for numbers out of
-    range.
+    :func:`with_measured_penalties`. No try begins once ``interrupt_function`` is true. Raises
+    :class:`~anneal.errors.InputError` for numbers out of range.
 
     >>> from anneal.solvers.anneal import AnnealSampler
     >>> problem = replace(Assignment.generate(seed=1, num_facilities=4), penalty=2)
@@ -73,16 +85,20 @@ def sample_until_feasible(
     growth = edges.number("growth", growth, least=1.01, most=100)
     tries = edges.whole("num_tries", num_tries, least=1)
     rng, tried = generator(seed), []
-    best: Permutation | None = None
+    best: SampleVerdict | None = None
     while True:
         seeds = {"seed": int(rng.integers(2**31))} if "seed" in sampler.parameters else {}
         found = sampler.sample(problem.bqm(), **seeds, **(parameters or {}))
-        fraction, order = _judged(problem, found)
-        if best is None or problem.cost(order) < problem.cost(best):
-            best = order
+        judged = _judged(problem, found)
+        if best is None or (judged.cost, judged.repaired) < (best.cost, best.repaired):
+            best = judged
+        fraction = judged.feasible_fraction
         tried.append((float(problem.penalty or 0), fraction))
-        if fraction >= least_feasible or len(tried) >= tries:
-            return PenaltyResult(problem, found, best, problem.cost(best), fraction, tried)
+        interrupted = interrupt_function is not None and interrupt_function()
+        if fraction >= least_feasible or len(tried) >= tries or interrupted:
+            return PenaltyResult(
+                problem, found, best.permutation, best.cost, best.repaired, fraction, tried
+            )
         problem = _raised(problem, growth)
 
 
@@ -94,8 +110,7 @@ def _raised(problem: Penalised, growth: float) -> Penalised:
     return replace(problem, penalty=penalty, chain_strength=chain)
 
 
-def _judged(problem: Penalised, found: dimod.SampleSet) -> tuple[float, Permutation]:
-    """The feasible fraction of the samples, and the permutation of the cheapest."""
+def _judged(problem: Penalised, found: dimod.SampleSet) -> SampleVerdict:
     order = [found.variables.index(v) for v in range(len(found.variables))]
     states = np.asarray(found.record.sample)[:, order]
     if found.vartype is dimod.SPIN:
@@ -103,4 +118,7 @@ def _judged(problem: Penalised, found: dimod.SampleSet) -> tuple[float, Permutat
     counts = found.record.num_occurrences
     feasible = np.array([problem.feasible(state) for state in states])
     solutions = [problem.decode(state) for state in states]
-    return float((feasible * counts).sum() / counts.sum()), min(solutions, key=problem.cost)
+    costs = np.array([problem.cost(solution) for solution in solutions])
+    best = int(np.lexsort([~feasible, costs])[0])
+    share = float((feasible * counts).sum() / counts.sum())
+    return SampleVerdict(share, solutions[best], float(costs[best]), not feasible[best])

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from qbnn.commands import assign
 from qbnn.commands.shared import PROBLEMS, Json, Quiet, Seed, add, tell
 
 Aux = Annotated[Path, typer.Argument(metavar="FILE.aux", help="Bookshelf netlist.")]
@@ -21,7 +22,7 @@ Seconds = Annotated[
 Moves = Annotated[float, typer.Option(min=0, help="Moves tried for each cell.")]
 
 place = typer.Typer(
-    help="Place standard cells of a netlist in rows, and judge and draw placements.",
+    help="Assign facilities to sites and place standard cells in rows; judge and draw placements.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -160,7 +161,8 @@ def generate(
 
 
 def register(app: typer.Typer) -> None:
-    """Add the group of commands of this module."""
+    """Add the group: commands of assignment, and those of this module."""
+    assign.register(place)
     add(
         place,
         netlist,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
+from typing import Any
 
-from anneal.tables import Table
+from anneal.tables import Column, Table, column
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --line: #d8dee4; --page: #fff; }
@@ -73,6 +74,17 @@ def table(rows: Table) -> str:
         for row in rows.rows
     )
     return f'<div class="table"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
+
+
+def facts(known: Mapping[str, Any]) -> str:
+    """Return a table of names and values, those that are None left out."""
+    rows = [
+        {"name": name.replace("_", " "), "value": value}
+        for name, value in known.items()
+        if value is not None
+    ]
+    shown = Column("", lambda fact: str(fact["value"]))
+    return table(Table("facts", [column("name", "what"), shown], rows))
 
 
 def picture(image: bytes, caption: str) -> str:

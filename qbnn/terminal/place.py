@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from anneal.placement.refine import refine
 from anneal.placement.verify import MAX_PAIRS, verify
 from anneal.plots import energy_against_time
 from anneal.records import machine, versions
-from anneal.tables import Column, Table, column
 from qbnn.terminal import pages
 from qbnn.terminal.console import check_file, make_folder, progress_bar, to_document
+from qbnn.terminal.settings import drawn_seed
 
 PLACEMENT, RESULT, NAMED = "placement.pl", "result.json", 10
 CAPTIONS = {
@@ -90,7 +89,7 @@ def generated(
 ) -> dict[str, Any]:
     """Write a netlist whose shortest wirelength is known; return facts about it."""
     check_file(out)
-    drawn = secrets.randbelow(2**31) if seed is None else seed
+    drawn = drawn_seed(seed)
     netlist, best = grid_netlist(
         columns=columns,
         rows=rows,
@@ -126,7 +125,7 @@ def run(
     Ctrl-C keeps the best legal placement so far. ``before``: what it is compared with.
     """
     folder = make_folder(out)
-    drawn = secrets.randbelow(2**31) if seed is None else seed
+    drawn = drawn_seed(seed)
     control = Control(time_limit=time_limit)
     with progress_bar(label, quiet=quiet) as show:
         found = supervise(
@@ -192,13 +191,8 @@ def _write_page(
     }
     for name, data in made.items():
         write_bytes(folder / f"{name}.png", data)
-    facts = [
-        {"name": key.replace("_", " "), "value": value} for key, value in summary(document).items()
-    ]
-    shown = Table(
-        "summary", [column("name", "what"), Column("", lambda fact: str(fact["value"]))], facts
-    )
-    parts = [pages.table(shown), *(pages.picture(data, CAPTIONS[n]) for n, data in made.items())]
+    drawn = [pages.picture(data, CAPTIONS[name]) for name, data in made.items()]
+    parts = [pages.facts(summary(document)), *drawn]
     write_text(folder / "index.html", pages.page(title, parts))
 
 

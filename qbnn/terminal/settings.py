@@ -111,6 +111,21 @@ def parse_pairs(pairs: Iterable[str] | None) -> dict[str, Any]:
     return found
 
 
+def drawn_seed(seed: int | None) -> int:
+    """Return the seed, or a random one where none was given.
+
+    Raises :class:`~anneal.errors.InputError` for one below 0.
+
+    >>> drawn_seed(7)
+    7
+    """
+    if seed is None:
+        return secrets.randbelow(2**31)
+    if seed < 0:
+        raise InputError(f"seed must not be negative, is {seed}")
+    return seed
+
+
 def check_keys(given: Iterable[str], known: Iterable[str], *, kind: str) -> None:
     """Raise :class:`~anneal.errors.InputError` for the first key that is not known."""
     names = list(known)
