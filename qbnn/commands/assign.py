@@ -105,6 +105,41 @@ def qap(
         raise typer.Exit(130)
 
 
+def export(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A QAPLIB instance, .dat, or a netlist, .aux."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="File to write: .coo, .bqm, .json, .qubo or .lp; of a netlist, .hgr."),
+    ],
+    encoding: Annotated[
+        Literal["one-hot", "domain-wall", "swaps"] | None,
+        typer.Option(
+            help="Models with penalties, or which of n/2 disjoint swaps to make, without. (one-hot)"
+        ),
+    ] = None,
+    penalty: Annotated[
+        Literal["measured", "sufficient"],
+        typer.Option(help="As samplers do best with, or as is proven to be enough."),
+    ] = "measured",
+    start: Annotated[
+        Path | None, typer.Option(help="A .sln file: where swaps start. (drawn)")
+    ] = None,
+    seed: Seed = None,
+    json: Json = False,
+) -> None:
+    """Write what hardware or another tool takes: the model of an assignment, or a hypergraph.
+
+    Of swaps, --json tells the permutation that they start from.
+    """
+    from qbnn.terminal.export import export, summary
+
+    made = export(file, out, encoding=encoding, penalty=penalty, start=start, seed=seed)
+    tell("place export", f"wrote {out}", made, json=json, human=summary(made))
+
+
 def register(place: typer.Typer) -> None:
     """Add the commands of this module to the group."""
     add(
@@ -113,5 +148,13 @@ def register(place: typer.Typer) -> None:
         "qbnn place qap nug30.dat --time-limit 5 --seed 1 --out runs/nug30",
         "qbnn place qap nug12.dat --engine swaps --sampler neal --save nug12.best.sln",
         "qbnn place qap nug12.dat --encoding one-hot --sampler neal --set num_reads=200",
+        panel=PROBLEMS,
+    )
+    add(
+        place,
+        export,
+        "qbnn place export nug12.dat --encoding domain-wall --out nug12.coo",
+        "qbnn place export nug12.dat --encoding swaps --seed 1 --out swaps.bqm --json",
+        "qbnn place export ibm01.aux --out ibm01.hgr",
         panel=PROBLEMS,
     )

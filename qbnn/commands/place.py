@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from qbnn.commands import assign
+from qbnn.commands import assign, partition
 from qbnn.commands.shared import PROBLEMS, Json, Quiet, Seed, add, tell
 
 Aux = Annotated[Path, typer.Argument(metavar="FILE.aux", help="Bookshelf netlist.")]
@@ -161,8 +161,9 @@ def generate(
 
 
 def register(app: typer.Typer) -> None:
-    """Add the group: commands of assignment, and those of this module."""
+    """Add the group: assignment, partitioning, and the commands of this module."""
     assign.register(place)
+    partition.register(place)
     add(
         place,
         netlist,
