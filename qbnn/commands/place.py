@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from qbnn.commands import assign, partition
+from qbnn.commands import assign, partition, toys
 from qbnn.commands.shared import PROBLEMS, Json, Quiet, Seed, add, tell
 
 Aux = Annotated[Path, typer.Argument(metavar="FILE.aux", help="Bookshelf netlist.")]
@@ -161,9 +161,10 @@ def generate(
 
 
 def register(app: typer.Typer) -> None:
-    """Add the group: assignment, partitioning, and the commands of this module."""
+    """Add the group: assignment, partitioning, toys, and the commands of this module."""
     assign.register(place)
     partition.register(place)
+    toys.register(place)
     add(
         place,
         netlist,
