@@ -15,7 +15,7 @@ import numpy as np
 from anneal.control import Control
 from anneal.errors import InfeasibleError
 from anneal.kernels.wirelength import smooth_spans
-from anneal.placement.netlist import Floats, Ints, Netlist, Placement
+from anneal.placement.netlist import Floats, Ints, Netlist, Placement, Watch
 from anneal.placement.spreading import Boxes, Field, charge, fill, forces
 
 OVERFLOW = 0.13  # share of the cells' area that is too much in its bin when placement ends
@@ -62,15 +62,24 @@ class Step(NamedTuple):
 
 
 def place_globally(
-    netlist: Netlist, spread: Spread, *, rng: np.random.Generator, control: Control
+    netlist: Netlist,
+    spread: Spread,
+    *,
+    rng: np.random.Generator,
+    control: Control,
+    watch: Watch | None = None,
 ) -> Placement:
     """Return a placement of short nets whose cells overlap a little yet.
 
-    Raises :class:`~anneal.errors.InfeasibleError` where cells do not fit.
+    ``watch``: called after each step. Raises :class:`~anneal.errors.InfeasibleError` where cells do
+    not fit.
     """
     layout = make_layout(netlist, spread.density)
-    found = _descend(layout, spread, rng, control)
-    count = len(layout.free)
+    return _placement(layout, _descend(layout, spread, rng, control, watch))
+
+
+def _placement(layout: BinGrid, found: Floats) -> Placement:
+    netlist, count = layout.netlist, len(layout.free)
     x, y = netlist.given.x.copy(), netlist.given.y.copy()
     for axis, (values, size) in enumerate(((x, netlist.width), (y, netlist.height))):
         middle = layout.corner[axis] + layout.unit[axis] * found[axis, :count]
@@ -126,7 +135,13 @@ def _outside(netlist: Netlist, shape: tuple[int, int], unit: tuple[float, float]
     return np.maximum(1 - fill(x, y, Boxes.of(wide, high), shape), 0.0)
 
 
-def _descend(layout: BinGrid, spread: Spread, rng: np.random.Generator, control: Control) -> Floats:
+def _descend(
+    layout: BinGrid,
+    spread: Spread,
+    rng: np.random.Generator,
+    control: Control,
+    watch: Watch | None,
+) -> Floats:
     """Return middles of cells and fillers, (2, boxes), after Nesterov's steps (ePlace, §5)."""
     count, (columns, rows) = len(layout.free), layout.shape
     size = np.array([[columns], [rows]], float)
@@ -154,6 +169,8 @@ def _descend(layout: BinGrid, spread: Spread, rng: np.random.Generator, control:
             if not shorter:
                 break
         major, ahead, step, pace = next_major, next_ahead, found, next_pace
+        if watch is not None:
+            watch("spread", _placement(layout, major))
         overflow = _overflow(layout, major[:, :count])
         grown = (step.wirelength - before) / (TOLERATED * max(before, 1e-300))
         before = step.wirelength

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,6 +44,10 @@ class Placement(NamedTuple):
     def copy(self) -> Placement:
         """Return a placement of its own."""
         return Placement(self.x.copy(), self.y.copy(), self.orientation.copy())
+
+
+# Is told the stage of the work and where the cells are; they may move on after the call.
+Watch = Callable[[str, Placement], None]
 
 
 @dataclass(frozen=True, eq=False)

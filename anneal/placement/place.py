@@ -7,7 +7,7 @@ import numpy as np
 from anneal.control import Control
 from anneal.placement.analytic import Spread, place_globally
 from anneal.placement.legalise import legalise
-from anneal.placement.netlist import Netlist, Placement, hpwl
+from anneal.placement.netlist import Netlist, Placement, Watch, hpwl
 from anneal.placement.refine import HOT, refine
 
 MOVES_PER_CELL = 2000.0
@@ -22,11 +22,13 @@ def place(
     moves_per_cell: float = MOVES_PER_CELL,
     rng: np.random.Generator,
     control: Control,
+    watch: Watch | None = None,
 ) -> Placement:
     """Return a legal placement of short wirelength.
 
     ``density``: how full the rows may be where cells are spread. ``moves_per_cell``: of annealing,
-    where no time limit says otherwise. Raises :class:`~anneal.errors.InfeasibleError` where cells
+    where no time limit says otherwise. ``watch``: called while cells are spread, once they are on
+    sites, and while they are annealed. Raises :class:`~anneal.errors.InfeasibleError` where cells
     do not fit.
 
     >>> from anneal.placement.grids import DEGREES, grid_netlist
@@ -38,9 +40,12 @@ def place(
     used = netlist.cell_area / netlist.rows.area
     spread = Spread(density=max(density, min(1.0, used)))
     # Annealing has its own measure of what is done; spreading is not interrupted half-way.
-    rough = place_globally(netlist, spread, rng=rng, control=Control())
+    rough = place_globally(netlist, spread, rng=rng, control=Control(), watch=watch)
     legal = legalise(netlist, rough)
+    if watch is not None:
+        watch("on sites", legal)
     control.improve(hpwl(netlist, legal))
     return refine(
-        netlist, legal, moves_per_cell=moves_per_cell, hot=HOT_AFTER, rng=rng, control=control
-    )
+        netlist, legal, moves_per_cell=moves_per_cell, hot=HOT_AFTER, rng=rng, control=control,
+        watch=watch,
+    )  # fmt: skip

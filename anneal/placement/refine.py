@@ -11,7 +11,7 @@ from anneal.errors import InputError
 from anneal.kernels.cells import anneal_cells
 from anneal.kernels.random import new_state
 from anneal.placement.legalise import Segments, free_segments
-from anneal.placement.netlist import Floats, Ints, Netlist, Placement, net_spans
+from anneal.placement.netlist import Floats, Ints, Netlist, Placement, Watch, net_spans
 from anneal.placement.verify import verify
 
 ROUNDS = 100
@@ -45,12 +45,13 @@ def refine(
     centred: bool = False,
     rng: np.random.Generator,
     control: Control,
+    watch: Watch | None = None,
 ) -> Placement:
     """Return a shorter placement; never a longer one.
 
     ``moves_per_cell``: tried altogether, where no time limit says otherwise. ``hot``: temperature
-    to begin with, over the mean span of a net. Raises :class:`~anneal.errors.InputError` for a
-    placement that is not legal and on sites.
+    to begin with, over the mean span of a net. ``watch``: called after each round. Raises
+    :class:`~anneal.errors.InputError` for a placement that is not legal and on sites.
     """
     if not verify(netlist, placement).is_aligned:
         raise InputError("only a legal placement on sites can be refined")
@@ -73,6 +74,8 @@ def refine(
             state.middle_x, state.middle_y, state.cells, np.array(WINDOW), temperature,
             temperature, chunk, random,
         )  # fmt: skip
+        if watch is not None:
+            watch("annealed", _placement(netlist, placement, state))
         control.done = done = done + 1 / ROUNDS
         if control.time_limit is not None:
             done = control.fraction()

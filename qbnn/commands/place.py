@@ -19,6 +19,10 @@ Out = Annotated[Path, typer.Option(help="Folder for the placement, figures, pict
 Seconds = Annotated[
     float | None, typer.Option("--time-limit", min=0, help="Seconds; else --moves decides.")
 ]
+Film = Annotated[
+    bool,
+    typer.Option("--film", help="Also write film.gif: cells from where they start to the end."),
+]
 Moves = Annotated[float, typer.Option(min=0, help="Moves tried for each cell.")]
 
 place = typer.Typer(
@@ -37,6 +41,7 @@ def netlist(
     ] = 0.95,
     moves: Moves = 2000.0,
     time: Seconds = None,
+    film: Film = False,
     seed: Seed = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -49,7 +54,8 @@ def netlist(
 
     given, _ = read(file)
     label, work = "place netlist", place_run(density, moves)
-    found = run(given, out, work, label=label, time_limit=time, seed=seed, quiet=quiet or json)
+    told: dict[str, Any] = {"filmed": film, "seed": seed, "quiet": quiet or json}
+    found = run(given, out, work, label=label, time_limit=time, **told)
     _tell(label, file, found, json=json, quiet=quiet)
 
 
@@ -59,6 +65,7 @@ def refine(
     placement: Where = None,
     moves: Moves = 2000.0,
     time: Seconds = None,
+    film: Film = False,
     seed: Seed = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -74,6 +81,7 @@ def refine(
     told: dict[str, Any] = {
         "before": start,
         "time_limit": time,
+        "filmed": film,
         "seed": seed,
         "quiet": quiet or json,
     }
@@ -169,7 +177,7 @@ def register(app: typer.Typer) -> None:
         place,
         netlist,
         "qbnn place netlist ibm01.aux --out runs/ibm01 --seed 1",
-        "qbnn place netlist ibm01.aux --out runs/ibm01 --time-limit 60 --json",
+        "qbnn place netlist ibm01.aux --out runs/ibm01 --time-limit 60 --film",
         panel=PROBLEMS,
     )
     add(

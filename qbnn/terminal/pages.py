@@ -28,10 +28,43 @@ table { width: 100%; border-collapse: collapse; font-size: .9375rem;
 th, td { padding: .4rem .75rem .4rem 0; text-align: left; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; }
+.facts td:last-child { white-space: normal; }
 figure { margin: 1.5rem 0; }
 img { display: block; width: 100%; padding: .5rem; border: 1px solid var(--line);
   border-radius: .5rem; background: #fff; }
+.zoom svg { display: block; width: 100%; max-height: 85vh; border: 1px solid var(--line);
+  border-radius: .5rem; background: #fff; cursor: grab; touch-action: none; }
 """
+
+# The view box of a picture follows the wheel and what is dragged; a double click shows all again.
+_ZOOM = """<script>
+for (const svg of document.querySelectorAll(".zoom svg")) {
+  const all = svg.getAttribute("viewBox"), view = svg.viewBox.baseVal;
+  const at = event =>
+    new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+  let held = null;
+  svg.addEventListener("wheel", event => {
+    event.preventDefault();
+    const point = at(event), factor = event.deltaY > 0 ? 1.2 : 1 / 1.2;
+    view.x = point.x + (view.x - point.x) * factor;
+    view.y = point.y + (view.y - point.y) * factor;
+    view.width *= factor;
+    view.height *= factor;
+  }, {passive: false});
+  svg.addEventListener("pointerdown", event => {
+    held = at(event);
+    svg.setPointerCapture(event.pointerId);
+  });
+  svg.addEventListener("pointermove", event => {
+    if (held === null) return;
+    const point = at(event);
+    view.x += held.x - point.x;
+    view.y += held.y - point.y;
+  });
+  for (const end of ["pointerup", "pointercancel"]) svg.addEventListener(end, () => held = null);
+  svg.addEventListener("dblclick", () => svg.setAttribute("viewBox", all));
+}
+</script>"""
 
 
 def page(title: str, parts: Iterable[str], *, footer: Iterable[str] = ()) -> str:
@@ -84,7 +117,8 @@ def facts(known: Mapping[str, Any]) -> str:
         if value is not None
     ]
     shown = Column("", lambda fact: str(fact["value"]))
-    return table(Table("facts", [column("name", "what"), shown], rows))
+    made = table(Table("facts", [column("name", "what"), shown], rows))
+    return f'<div class="facts">{made}</div>'
 
 
 def picture(image: bytes, caption: str) -> str:
@@ -94,4 +128,13 @@ def picture(image: bytes, caption: str) -> str:
     return (
         f'<figure><img alt="{escape(caption)}" src="data:image/{kind};base64,{data}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def zoomable(svg: str, caption: str) -> str:
+    """Return an SVG picture that the wheel zooms and the pointer drags; one of them a page."""
+    return (
+        f'<figure class="zoom" role="img" aria-label="{escape(caption)}">{svg}'
+        f"<figcaption>{escape(caption)} Wheel: zoom; drag: move; double click: all.</figcaption>"
+        f"</figure>{_ZOOM}"
     )

@@ -11,9 +11,10 @@ import numpy as np
 from anneal.control import Control, supervise
 from anneal.files import Pathlike, write_bytes, write_text
 from anneal.instances import bookshelf
+from anneal.placement.film import Reel, film
 from anneal.placement.grids import DEGREES, grid_netlist, known_wirelength
-from anneal.placement.netlist import Netlist, Placement, hpwl
-from anneal.placement.pictures import density_picture, placement_picture
+from anneal.placement.netlist import Netlist, Placement, Watch, hpwl
+from anneal.placement.pictures import density_picture, placement_picture, placement_svg
 from anneal.placement.place import MOVES_PER_CELL, place
 from anneal.placement.refine import refine
 from anneal.placement.verify import MAX_PAIRS, verify
@@ -23,13 +24,14 @@ from qbnn.terminal import pages
 from qbnn.terminal.console import check_file, make_folder, progress_bar, to_document
 from qbnn.terminal.settings import drawn_seed
 
-PLACEMENT, RESULT, NAMED = "placement.pl", "result.json", 10
+PLACEMENT, RESULT, FILM, NAMED = "placement.pl", "result.json", "film.gif", 10
+LINES = 200
 CAPTIONS = {
     "placement": "Cells, what is fixed in grey, and the longest nets as lines from their middles.",
     "density": "How full the core is.",
     "cost": "The shortest wirelength so far, from the first legal placement on.",
 }
-Work = Callable[[Netlist, Control, np.random.Generator], Placement]
+Work = Callable[[Netlist, Control, np.random.Generator, Watch | None], Placement]
 
 
 def read(path: Pathlike, placement: Pathlike | None = None) -> tuple[Netlist, Placement]:
@@ -118,24 +120,31 @@ def run(
     before: Placement | None = None,
     time_limit: float | None,
     seed: int | None,
+    filmed: bool,
     quiet: bool,
 ) -> dict[str, Any]:
-    """Place into a folder: the placement, figures, pictures and a page.
+    """Place into a folder: the placement, figures, pictures, a page, and a film where wanted.
 
     Ctrl-C keeps the best legal placement so far. ``before``: what it is compared with.
     """
     folder = make_folder(out)
     drawn = drawn_seed(seed)
     control = Control(time_limit=time_limit)
+    reel = Reel() if filmed else None
+    if reel is not None and before is not None:
+        reel("before", before)
     with progress_bar(label, quiet=quiet) as show:
         found = supervise(
-            lambda: work(netlist, control, np.random.default_rng(drawn)),
+            lambda: work(netlist, control, np.random.default_rng(drawn), reel),
             control,
             progress=lambda fraction, best: show(
                 fraction, f"HPWL {best:,.0f}" if np.isfinite(best) else "spreading"
             ),
         )
     bookshelf.write_placement(folder / PLACEMENT, netlist, found)
+    if reel is not None:
+        reel("best", found)
+        write_bytes(folder / FILM, film(netlist, reel.snapshots()))
     document = {
         "out": str(out),
         "seed": drawn,
@@ -144,6 +153,7 @@ def run(
         "before": None if before is None else hpwl(netlist, before),
         **evaluated(netlist, found),
         "trace": control.trace,
+        "film": str(out / FILM) if filmed else None,
         "versions": versions(),
         "machine": machine(),
     }
@@ -154,15 +164,15 @@ def run(
 
 def place_run(density: float, moves: float = MOVES_PER_CELL) -> Work:
     """Return how to place a netlist from nothing."""
-    return lambda netlist, control, rng: place(
-        netlist, density=density, moves_per_cell=moves, rng=rng, control=control
+    return lambda netlist, control, rng, watch: place(
+        netlist, density=density, moves_per_cell=moves, rng=rng, control=control, watch=watch
     )
 
 
 def refine_run(start: Placement, moves: float = MOVES_PER_CELL) -> Work:
     """Return how to make a legal placement shorter."""
-    return lambda netlist, control, rng: refine(
-        netlist, start, moves_per_cell=moves, rng=rng, control=control
+    return lambda netlist, control, rng, watch: refine(
+        netlist, start, moves_per_cell=moves, rng=rng, control=control, watch=watch
     )
 
 
@@ -185,14 +195,19 @@ def _write_page(
     title: str,
 ) -> None:
     made = {
-        "placement": placement_picture(netlist, placement, nets=200),
+        "placement": placement_picture(netlist, placement, nets=LINES),
         "density": density_picture(netlist, placement),
         "cost": energy_against_time({"HPWL": document["trace"]}, seconds=document["seconds"]),
     }
     for name, data in made.items():
         write_bytes(folder / f"{name}.png", data)
-    drawn = [pages.picture(data, CAPTIONS[name]) for name, data in made.items()]
-    parts = [pages.facts(summary(document)), *drawn]
+    # On the page the cells are lines and boxes, so that they can be looked at closely.
+    cells = placement_svg(netlist, placement, nets=LINES)
+    parts = [
+        pages.facts(summary(document)),
+        pages.zoomable(cells, CAPTIONS["placement"]),
+        *(pages.picture(made[name], CAPTIONS[name]) for name in ("density", "cost")),
+    ]
     write_text(folder / "index.html", pages.page(title, parts))
 
 
@@ -212,4 +227,5 @@ def summary(found: Mapping[str, Any]) -> dict[str, Any]:
         shown["shorter"] = f"{shorter:.2f} % than {found['before']:,.0f}"
     if "seconds" in found:
         shown |= {"time": f"{found['seconds']:.1f} s", "seed": found["seed"], "run": found["out"]}
+        shown["film"] = found["film"]
     return shown
