@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 
 from anneal.assignment.solving import solve_assignment
+from anneal.control import Control
+from anneal.floorplan.floorplanning import floorplan
+from anneal.floorplan.guillotine import guillotine_blocks
 from anneal.ising import Ising
 from anneal.partition import bisect, planted_hypergraph
 from anneal.problems.assignment import Assignment
@@ -56,6 +59,14 @@ def warm_up_permutations() -> None:
         solve_assignment(problem, engine="anneal", num_sweeps=2, seed=1)
 
 
+def warm_up_floorplans() -> None:
+    """Run the engines of floorplans, with nets and without."""
+    blocks, _ = guillotine_blocks(num_blocks=9, seed=1)
+    for weight in (0.0, 0.5):
+        rng = np.random.default_rng(1)
+        floorplan(blocks, wirelength=weight, moves_per_block=1, rng=rng, control=Control())
+
+
 def _example(density: float, scale: Any, num_spins: int = SIZES) -> Ising:
     rng = np.random.default_rng(1)
     shape = (num_spins, num_spins)
@@ -70,3 +81,4 @@ if __name__ == "__main__":
     warm_up_rounders()
     warm_up_partition()
     warm_up_permutations()
+    warm_up_floorplans()

@@ -1,0 +1,1 @@
+"""Rectangular blocks without overlaps: little area, short nets, a fixed outline."""
