@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from anneal.floorplan.blocks import Blocks, Floorplan, Outline, hpwl
 from anneal.kernels.floorplans import BLOCK, LEFT, OUTSIDE, PARENT, RIGHT, anneal_tree, pack_tree
+from anneal.kernels.random import new_state
 from anneal.kernels.skylines import anneal_order
 from anneal.placement.netlist import ORIENTATIONS, Floats
 
@@ -55,9 +56,14 @@ class Engine(abc.ABC):
     piece: int
 
     def __init__(self, count: int, rng: np.random.Generator) -> None:
+        self.rng = rng
         self.costs = np.full(2, np.inf)
         self.best = np.zeros((5, count))
-        self.random = rng.integers(1, 2**64, size=1, dtype=np.uint64, endpoint=False)
+        self.random = new_state(rng)
+
+    @abc.abstractmethod
+    def restart(self) -> None:
+        """Begin anew from another state; the best floorplan is kept."""
 
     @abc.abstractmethod
     def anneal(self, moves: int, temperature: float) -> None:
@@ -91,9 +97,8 @@ class TreeEngine(Engine):
         self.hot = HOT_TREE
         self.cold = (COLD_SOFT if blocks.soft.any() else COLD_TREE) / count
         self.piece = max(1, PIECE // (count + (blocks.num_pins if wirelength > 0 else 0)))
-        self.tree = _random_tree(count, rng)
-        self.wide, self.high = blocks.width.copy(), blocks.height.copy()
-        self.turned = np.zeros(count)
+        self.blocks = blocks
+        self.restart()
         area = blocks.width * blocks.height
         bounds = np.sqrt(np.stack([area * blocks.least, area * blocks.most], 1))
         self.bounds = np.where(blocks.soft[:, None], bounds, 0.0)
@@ -107,6 +112,13 @@ class TreeEngine(Engine):
             weights[0] *= 1 - wirelength
             weights[1] = wirelength / (hpwl(blocks, self.plan) or 1.0)
         self.weights, self.outline = weights, objective.outline
+
+    def restart(self) -> None:
+        """Begin anew from a random tree; the best floorplan is kept."""
+        self.tree = _random_tree(len(self.blocks), self.rng)
+        self.wide, self.high = self.blocks.width.copy(), self.blocks.height.copy()
+        self.turned = np.zeros(len(self.blocks))
+        self.costs[0] = np.inf
 
     def moves(self, moves_per_block: float) -> float:
         """How many moves are as much work as so many of a tree for each block."""
@@ -138,15 +150,21 @@ class OrderEngine(Engine):
         super().__init__(count, rng)
         self.hot, self.cold = HOT_ORDER, COLD_ORDER / count
         self.piece = max(1, PIECE // count**2)
-        self.order = np.argsort(-blocks.width * blocks.height, kind="stable").astype(np.int32)
         self.wide, self.high = blocks.width, blocks.height
         self.objective = objective
         most, high = objective.outline.tolist()
         least = max(blocks.area / high, float(np.minimum(self.wide, self.high).max()))
         self.span = np.array([least, max(least, most)])
+        self.side = float(np.sqrt(blocks.area))
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew from large blocks to small ones; the best floorplan is kept."""
+        self.order = np.argsort(-self.wide * self.high, kind="stable").astype(np.int32)
         # A sum of lengths, as the moves change it by differences of them.
-        sums = np.cumsum(rng.permutation(np.concatenate([self.wide, self.high])))
-        self.strip = np.clip(sums[[np.searchsorted(sums, np.sqrt(blocks.area))]], *self.span)
+        sums = np.cumsum(self.rng.permutation(np.concatenate([self.wide, self.high])))
+        self.strip = np.clip(sums[[np.searchsorted(sums, self.side)]], *self.span)
+        self.costs[0] = np.inf
 
     def anneal(self, moves: int, temperature: float) -> None:
         """Propose so many moves."""

@@ -12,9 +12,10 @@ from anneal.floorplan.blocks import TOLERANCE, Blocks, Floorplan, Outline
 from anneal.floorplan.engines import Engine, Objective, OrderEngine, TreeEngine
 
 MOVES_PER_BLOCK = 20_000.0
-# Trees find the best floorplans of ten blocks within a moment, orders better ones of more than
-# thirty: where both can be used, most of the work is theirs.
-TREE_SHARE = 0.2
+# Trees find the best floorplans of ten blocks within a moment, orders better ones of thirty.
+MANY = 24
+# Few blocks are soon cold, and are then heated again: so often that about so many are cooled.
+COOLED = 100
 STEPS = 100  # temperatures at least
 
 
@@ -52,38 +53,32 @@ def floorplan(
     if max_aspect is not None and not max_aspect >= 1:
         raise InputError(f"max_aspect must be at least 1, not {max_aspect:g}")
     objective = Objective.of(blocks, outline, max_aspect)
-    first = TreeEngine(blocks, objective, wirelength, rng)
-    if wirelength > 0 or blocks.soft.any() or len(blocks) == 1:
-        _anneal(first, (0.0, 1.0), moves_per_block, control)
-        return first.plan
-    _anneal(first, (0.0, TREE_SHARE), moves_per_block, control)
-    if control.stop():
-        return first.plan
-    second = OrderEngine(blocks, objective, rng)
-    _anneal(second, (TREE_SHARE, 1.0), moves_per_block, control)
-    return min(first, second, key=lambda engine: float(engine.costs[1])).plan
+    engine: Engine
+    if wirelength > 0 or blocks.soft.any() or len(blocks) < MANY:
+        engine = TreeEngine(blocks, objective, wirelength, rng)
+    else:
+        engine = OrderEngine(blocks, objective, rng)
+    _anneal(engine, max(1, COOLED // len(blocks)), engine.moves(moves_per_block), control)
+    return engine.plan
 
 
-def _anneal(
-    engine: Engine, part: tuple[float, float], moves_per_block: float, control: Control
-) -> None:
-    """Cool an engine down once, over a part of the whole work; ``part``: where it begins and ends,
-    0 … 1.
-    """
-    begin, end = part
-    total = engine.moves(moves_per_block) * (end - begin)
+def _anneal(engine: Engine, rounds: int, moves: float, control: Control) -> None:
+    """Cool an engine down so often, each time from another start, with so many moves in all."""
     piece = engine.piece
     if control.time_limit is None:
-        piece = max(1, min(piece, int(total / STEPS)))
-    share, done = piece / total, 0.0
-    while True:
-        engine.anneal(piece, engine.hot * (engine.cold / engine.hot) ** done)
+        piece = max(1, min(piece, int(moves / (rounds * STEPS))))
+    done, current = 0.0, 0
+    while done < 1:
+        if int(done * rounds) > current:
+            current = int(done * rounds)
+            engine.restart()
+        cooled = done * rounds - current
+        engine.anneal(piece, engine.hot * (engine.cold / engine.hot) ** cooled)
         control.improve(engine.cost)
-        done = min(1.0, done + share)
-        control.done = begin + done * (end - begin)
+        control.done = done = min(1.0, control.done + piece / moves)
         if control.time_limit is not None:
-            done = (control.fraction() - begin) / (end - begin)
-        if done >= 1 or control.stop():
+            done = control.fraction()
+        if control.stop():
             return
 
 
