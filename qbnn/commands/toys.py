@@ -37,6 +37,8 @@ def toys(
     Cells fill a grid and nets join two of them, so that wirelength is the cost of an assignment.
     Models with penalties are sampled once, at the measured penalty. Swaps have none, and are chosen
     in rounds.
+
+    Ctrl-C prints the rows so far, with exit code 130.
     """
     from anneal.registry import unknown
     from qbnn.terminal.console import print_document, print_table
@@ -59,6 +61,8 @@ def toys(
     else:
         for table in tables(found):
             print_table(table)
+    if found["interrupted"]:
+        raise typer.Exit(130)
 
 
 def register(place: typer.Typer) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from anneal.assignment.penalised import sample_until_feasible
 from anneal.assignment.swaps import swaps
+from anneal.bench import interruptible
 from anneal.control import Control
 from anneal.errors import InputError, first_line
 from anneal.files import write_text
@@ -47,6 +48,7 @@ def run(
 ) -> dict[str, Any]:
     """Solve every model of every toy by every solver; return a row for each.
 
+    Ctrl-C ends it after the row that is being made.
     With ``out``, a folder gets the rows and each toy as .aux, .dat and .sln. Raises
     :class:`~anneal.errors.InputError` for sizes and names that are not known.
     """
@@ -62,17 +64,21 @@ def run(
         for solver in solvers or SOLVERS
     ]
     rows = []
-    with progress_bar("toys", quiet=quiet) as show:
+    with interruptible() as stopped, progress_bar("toys", quiet=quiet) as show:
         for number, (size, encoding, solver) in enumerate(tasks):
+            if stopped():
+                break
             show(number / len(tasks), f"{size}, {encoding}, {solver}")
             worth = row(toys[size], encoding, solver, seed=drawn, num_reads=num_reads)
             rows.append({"size": size, "encoding": encoding, "solver": solver, **worth})
+        interrupted = stopped()
     document = {
         "out": None if out is None else str(out),
         "seed": drawn,
         "num_reads": num_reads,
         "optima": {size: known(one) for size, one in toys.items()},
         "rows": rows,
+        "interrupted": interrupted,
         "versions": versions(),
         "machine": machine(),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from anneal.placement.toys import least_cost, toy
 from anneal.placement.verify import verify
 from anneal.problems import read_problem
 from anneal.solvers import SOLVERS
+from qbnn.terminal import toys
 
 
 def run(*words: object) -> Result:
@@ -94,6 +96,18 @@ def test_the_table_says_why_a_solver_has_no_row() -> None:
     shown = run(*words, "--solver", "neal", "--num-reads", 3, "--seed", 1).stdout
     assert "at most 20 spins" in shown and "more than 2^30 states" in shown
     assert "optimum 12" in shown and "/ 12" in shown
+
+
+def test_ctrl_c_keeps_the_rows_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = toys.row
+
+    def interrupting(*given: Any, **named: Any) -> dict[str, Any]:
+        signal.raise_signal(signal.SIGINT)
+        return made(*given, **named)
+
+    monkeypatch.setattr(toys, "row", interrupting)
+    result = run("--size", "2x2", "--solver", "neal", "--seed", 1, "--json")
+    assert result.exit_code == 130 and len(json.loads(result.stdout)["rows"]) == 1
 
 
 def test_bad_words() -> None:
