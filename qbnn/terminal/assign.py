@@ -194,7 +194,7 @@ def summary(found: Mapping[str, Any]) -> dict[str, Any]:
     known, before = found["best_known"], found.get("before")
     chosen = f" by sampler {found['sampler']}" if found["sampler"] else ""
     return {
-        "cost": found["cost"],
+        "cost": show_energy(found["cost"]),
         "best_known": None if known is None else f"{show_energy(known)}{_percent(found['gap'])}",
         "before": None if before is None else show_energy(before),
         "engine": f"{found['engine']}{chosen}" if "engine" in found else None,
