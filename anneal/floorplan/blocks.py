@@ -114,6 +114,8 @@ class Blocks:
                     f"{name} of block {self.names[which]} must be positive and finite, "
                     f"not {values[which]:g}"
                 )
+        if not 0 < self.area < math.inf:
+            raise InputError("the blocks are too large or too small for floating-point numbers")
         if (self.least > self.most).any():
             which = int(np.argmax(self.least > self.most))
             raise InputError(f"the least aspect of block {self.names[which]} is above its most")

@@ -48,8 +48,8 @@ def floorplan(
     True
     """
     _check(blocks, wirelength, outline)
-    if moves_per_block <= 0:
-        raise InputError(f"moves_per_block must be positive, not {moves_per_block:g}")
+    if not 0 < moves_per_block < math.inf:
+        raise InputError(f"moves_per_block must be positive and finite, not {moves_per_block:g}")
     if max_aspect is not None and not max_aspect >= 1:
         raise InputError(f"max_aspect must be at least 1, not {max_aspect:g}")
     objective = Objective.of(blocks, outline, max_aspect)

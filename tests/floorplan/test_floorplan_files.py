@@ -264,3 +264,25 @@ def test_the_given_floorplan_of_a_benchmark_is_judged(data_folder: Path) -> None
     plan = gsrc.read_plan(data_folder / "floorplan" / "n10.pl", blocks)
     found = verify(blocks, plan)
     assert not len(found.misshapen) and not len(found.nowhere)
+
+
+@given(
+    st.sampled_from(["blocks", "nets", "pl", "yal"]),
+    st.integers(0, 400),
+    st.sampled_from(["", "0", "-", "e9", "x", " ", "\n", "(", ";", "%", "nan", "\0"]),
+    st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_damaged_files_are_read_or_told(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, at: int, put: str, cut: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    text = {"blocks": BLOCKS, "nets": NETS, "pl": PLACES, "yal": YAL}[kind]
+    at %= len(text)
+    path = folder_with(folder, **{kind: text[:at] + put + ("" if cut else text[at + 1 :])})
+    try:
+        blocks = read(folder / "x.yal" if kind == "yal" else path)
+        if kind != "yal":
+            evaluate(blocks, gsrc.read_plan(folder / "x.pl", blocks))
+    except InputError as error:
+        assert error.path is not None and Path(error.path).parent == folder

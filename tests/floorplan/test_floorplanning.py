@@ -190,6 +190,7 @@ def test_what_cannot_be_is_told() -> None:
         ({"wirelength": 1.5}, "within 0 … 1"),
         ({"wirelength": 0.5}, "no nets"),
         ({"moves_per_block": 0}, "moves_per_block"),
+        ({"moves_per_block": math.nan}, "moves_per_block"),
         ({"max_aspect": 0.5}, "max_aspect"),
     ):
         with pytest.raises(InputError, match=reason):
