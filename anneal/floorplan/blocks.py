@@ -17,6 +17,7 @@ Outline = tuple[float, float]
 
 # What a plan may be beside the truth, as a share of its size: files round to 15 digits.
 TOLERANCE = 1e-9
+MOST = 1e50  # of lengths, so that no area and no sum overflows
 
 
 class Floorplan(NamedTuple):
@@ -114,8 +115,9 @@ class Blocks:
                     f"{name} of block {self.names[which]} must be positive and finite, "
                     f"not {values[which]:g}"
                 )
-        if not 0 < self.area < math.inf:
-            raise InputError("the blocks are too large or too small for floating-point numbers")
+        lengths = np.stack([self.width, self.height])
+        if lengths.max() > MOST or lengths.min() < 1 / MOST:
+            raise InputError(f"lengths must be within {1 / MOST:g} … {MOST:g}")
         if (self.least > self.most).any():
             which = int(np.argmax(self.least > self.most))
             raise InputError(f"the least aspect of block {self.names[which]} is above its most")
