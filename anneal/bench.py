@@ -19,7 +19,7 @@ import numpy.typing as npt
 from anneal.errors import InputError
 from anneal.measure import gap, reached
 from anneal.peers import CLOCKS, Call, check_name, timed_peer
-from anneal.problem import Problem
+from anneal.problem import Given, Problem, models_of
 from anneal.records import Record, RecordFile, Task
 from anneal.suites import Instance
 
@@ -117,7 +117,12 @@ class _Plans:
     def load(self, instance: Instance) -> None:
         loaded = instance.load()
         self.problem = loaded if isinstance(loaded, Problem) else None
-        self.bqm = loaded.bqm() if isinstance(loaded, Problem) else loaded
+        self.bqm: dimod.BinaryQuadraticModel
+        self.apart: Given | None
+        if isinstance(loaded, Problem):
+            self.bqm, self.apart = models_of(loaded)
+        else:
+            self.bqm, self.apart = loaded, None
         known = instance.best_known
         if known is None and self.problem is not None:
             known = self.problem.best_known
@@ -131,6 +136,7 @@ class _Plans:
                 timed_peer,
                 job.solver,
                 self.bqm,
+                apart=self.apart,
                 clock=CLOCKS[job.clock],
                 num_threads=job.num_threads,
             )

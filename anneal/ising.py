@@ -14,6 +14,7 @@ from scipy import sparse
 
 from anneal.errors import InputError
 from anneal.kernels.energy import sparse_energies
+from anneal.squares import Squares
 
 Couplings: TypeAlias = sparse.csr_array | NDArray[np.float64]
 LARGEST_TOTAL = 1e300  # beyond this, sums on the way to an energy overflow
@@ -25,7 +26,7 @@ class Ising:
     """The arrays every kernel works on.
 
     h: (n,) float64. J: (n, n) float64, symmetric, zero diagonal, scipy CSR with sorted indices or a
-    dense array. offset: float.
+    dense array. offset: float. squares: constraints whose energy is added.
 
     >>> ising = Ising.from_arrays([0.0, 0.0], [[0.0, 1.0], [1.0, 0.0]])
     >>> ising.energies([[1, 1], [1, -1]]).tolist()
@@ -35,6 +36,7 @@ class Ising:
     h: NDArray[np.float64]
     J: Couplings
     offset: float = 0.0
+    squares: Squares | None = None
 
     @property
     def num_spins(self) -> int:
@@ -148,6 +150,8 @@ class Ising:
                 f"samples must have shape (reads, {self.num_spins}), have {states.shape}"
             )
         found = [self._energies(states[k : k + 64]) for k in range(0, len(states), 64)]
+        if self.squares is not None and len(states):
+            found = [np.concatenate(found) + self.squares.energies(states)]
         return np.concatenate([np.empty(0), *found]) + self.offset
 
     def _energies(self, states: NDArray[np.int8]) -> NDArray[np.float64]:
@@ -163,6 +167,15 @@ class Ising:
         if not self.num_spins:
             return 0.0
         return float((np.abs(self.h) + np.asarray(abs(self.J).sum(axis=1)).ravel()).max())
+
+
+def multiplied_out(ising: Ising) -> Ising:
+    """Return the same energies without squares."""
+    if ising.squares is None:
+        return ising
+    model = Ising(ising.h, ising.J, ising.offset).to_bqm()
+    ising.squares.add_to(model)
+    return Ising.from_bqm(model)
 
 
 def integer_scale(*arrays: NDArray[np.float64], largest: float = 2.0**30) -> float | None:

@@ -80,6 +80,8 @@ class SparseLayout:
     Integers of m problems whose fields differ in parity are doubled: then all are even.
     """
 
+    effort = 1  # what a visit costs, in about a nanosecond of each replica
+
     def __init__(self, h: NDArray[np.float64], J: Couplings, numbers: Numbers) -> None:
         h = np.atleast_2d(h)
         csr = sparse.csr_array(J)
@@ -110,6 +112,7 @@ class DenseLayout:
     """The coupling matrix in the narrowest type, one replica after the other."""
 
     lanes = 4  # replicas that share one table of thresholds
+    effort = 1
 
     def __init__(self, h: NDArray[np.float64], J: Couplings, numbers: Numbers) -> None:
         h = np.atleast_2d(h)

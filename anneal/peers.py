@@ -19,6 +19,7 @@ from dwave.samplers.sa.sampler import default_beta_range
 
 from anneal.ising import Ising
 from anneal.measure import running_best
+from anneal.problem import Given
 from anneal.schedules import automatic_betas
 from anneal.solvers import get_solver
 
@@ -42,12 +43,14 @@ def timed_peer(
     budget: float,
     clock: Clock = time.process_time,
     num_threads: int = 1,
+    apart: Given | None = None,
 ) -> Call:
     """Plan a call of a solver that takes ``budget`` seconds of ``clock``, to be made once per seed.
 
-    name: one of :data:`PEERS` or a registered solver. The sample set's ``info["trace"]`` holds the
-    improvements as ``(seconds, energy)``. Raises :class:`~anneal.errors.InputError` for an unknown
-    name and whatever the solver raises for this BQM.
+    name: one of :data:`PEERS` or a registered solver. apart: the model without its constraints, and
+    these as the keyword ``squares``, for solvers that take it. The sample set's ``info["trace"]``
+    holds the improvements as ``(seconds, energy)``. Raises :class:`~anneal.errors.InputError` for
+    an unknown name and whatever the solver raises for this BQM.
 
     >>> bqm = dimod.BQM.from_ising({}, {(0, 1): 1.0})
     >>> call = timed_peer("neal", bqm, budget=0.01)
@@ -58,6 +61,9 @@ def timed_peer(
         return PEERS[name](bqm, budget, clock)
     sampler = get_solver(name)()
     options: dict[str, Any] = {"num_threads": num_threads, "time_limit": budget}
+    if apart is not None and "squares" in sampler.parameters:
+        bqm = apart[0]
+        options |= apart[1]
     if "time_limit" not in sampler.parameters:
         options["timeout"] = max(1, round(1000 * budget))  # of dwave-samplers' tabu, milliseconds
     options = {key: value for key, value in options.items() if key in sampler.parameters}

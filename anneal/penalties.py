@@ -19,12 +19,13 @@ def add_equalities(
     coefficients: ArrayLike | scipy.sparse.sparray,
     right: ArrayLike,
     *,
-    penalty: float,
+    penalty: ArrayLike,
 ) -> None:
-    """Add P Σ_r (Σ_k a_rk x_k − b_r)² to ``bqm``, in place.
+    """Add Σ_r P_r (Σ_k a_rk x_k − b_r)² to ``bqm``, in place.
 
     ``coefficients`` has shape (constraints, variables), dense or sparse, its columns in the order
-    of the model's variables; ``right`` has shape (constraints,). x is binary whatever the model's
+    of the model's variables; ``right`` has shape (constraints,), and so has ``penalty`` where it is
+    not one number for all. x is binary whatever the model's
     vartype is: of spins, x = (1 + s)/2. Every pair of variables of a constraint gets a coupling.
     Raises :class:`~anneal.errors.InputError` for other shapes and for numbers that are not finite.
 
@@ -41,19 +42,23 @@ def add_equalities(
             f"coefficients must have shape (constraints, {bqm.num_variables}) and right "
             f"(constraints,), but they have {matrix.shape} and {bound.shape}"
         )
-    if not (math.isfinite(penalty) and penalty > 0):
-        raise InputError(f"a penalty must be a positive number, not {penalty}")
+    weight = np.asarray(penalty, dtype=np.float64)
+    if not (np.isfinite(weight).all() and (weight > 0).all()):
+        raise InputError(f"a penalty must be a positive number, not {weight}")
+    if weight.shape not in ((), bound.shape):
+        raise InputError(f"penalty must be a number or of shape {bound.shape}, not {weight.shape}")
     # (a·x − b)² = Σ a_k² x_k + 2 Σ_{k<l} a_k a_l x_k x_l − 2b Σ a_k x_k + b², as x² = x.
-    square = matrix.T @ matrix
-    linear = penalty * (square.diagonal() - 2 * (matrix.T @ bound))
+    weighted = scipy.sparse.diags_array(np.broadcast_to(weight, bound.shape)) @ matrix
+    square = matrix.T @ weighted
+    linear = square.diagonal() - 2 * (weighted.T @ bound)
     pairs = scipy.sparse.triu(square, 1, format="coo")
-    offset = penalty * float(bound @ bound)
+    offset = float(bound @ (weight * bound))
     if not np.isfinite(np.concatenate([linear, pairs.data, [offset]])).all():
         raise InputError("the constraints hold numbers that are not finite or too large")
     bqm.update(
         dimod.BinaryQuadraticModel.from_numpy_vectors(
             linear,
-            (*pairs.coords, 2 * penalty * pairs.data),
+            (*pairs.coords, 2 * pairs.data),
             offset,
             dimod.BINARY,
             variable_order=list(bqm.variables),

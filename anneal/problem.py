@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anneal.errors import InputError
+from anneal.squares import Squares
 
 Sample: TypeAlias = Mapping[Any, int] | ArrayLike
 Solution: TypeAlias = Any
@@ -23,8 +24,9 @@ class Problem(abc.ABC):
 
     A subclass is a frozen dataclass of instance data that checks itself where it is made. Its laws
     are :func:`anneal.testing.check_problem`: ``bqm().energy(encode(solution)) == cost(solution)``,
-    offset included; ``decode(encode(solution))`` is ``solution``; ``decode`` takes any sample of
-    ``bqm()``; a ground state of ``bqm()`` is feasible and decodes to a solution of least cost.
+    offset included; ``split()`` adds up to ``bqm()``; ``decode(encode(solution))`` is ``solution``;
+    ``decode`` takes any sample of ``bqm()``; a ground state of ``bqm()`` is feasible and decodes to
+    a solution of least cost.
     """
 
     name: ClassVar[str] = "problem"
@@ -36,6 +38,10 @@ class Problem(abc.ABC):
     @abc.abstractmethod
     def bqm(self) -> dimod.BinaryQuadraticModel:
         """Return the energy to minimise, a new model that the caller may change."""
+
+    def split(self) -> tuple[dimod.BinaryQuadraticModel, Squares | None]:
+        """Return what :meth:`bqm` is the sum of: a model, and constraints that stay squares."""
+        return self.bqm(), None
 
     @abc.abstractmethod
     def encode(self, solution: Solution) -> dict[Hashable, int]:
@@ -82,6 +88,24 @@ class Problem(abc.ABC):
         low = -1 if model.vartype is dimod.SPIN else 0
         bits = rng.integers(2, size=model.num_variables)
         return self.decode(np.where(bits == 1, 1, low))
+
+
+Given: TypeAlias = tuple[dimod.BinaryQuadraticModel, dict[str, Squares]]
+
+
+def models_of(problem: Problem) -> tuple[dimod.BinaryQuadraticModel, Given | None]:
+    """Return the whole model, and what a sampler with the keyword ``squares`` takes instead of it:
+    the model without constraints and the keyword, None where there are none.
+
+    >>> from anneal.problems.assignment import Assignment
+    >>> whole, apart = models_of(Assignment.generate(seed=1, num_facilities=4))
+    >>> whole.num_interactions, apart[0].num_interactions
+    (112, 64)
+    """
+    model, squares = problem.split()
+    if squares is None:
+        return model, None
+    return problem.bqm(), (model, {"squares": squares})
 
 
 def sample_values(

@@ -23,6 +23,7 @@ from anneal.kernels.random import (
 from anneal.kernels.sparse import lane_energies, sparse_anneal, subtract_down
 
 if TYPE_CHECKING:
+    from anneal.constrained import SquaresLayout
     from anneal.layouts import DenseLayout, Layout, SparseLayout
 
 BLOCK = 4096  # spins of all lanes turned over at once
@@ -33,7 +34,11 @@ class Replicas(abc.ABC):
     """What both kinds of replicas share: random numbers, temperatures and the descent."""
 
     def __init__(
-        self, layout: Layout, rng: np.random.Generator, gibbs: bool, shuffled: bool = False
+        self,
+        layout: Layout | SquaresLayout,
+        rng: np.random.Generator,
+        gibbs: bool,
+        shuffled: bool = False,
     ) -> None:
         self.layout: Any = layout
         self.scale = layout.numbers.scale

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import dimod
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from anneal.control import Control, supervise
 from anneal.errors import InputError
 from anneal.ising import Couplings, Ising
+from anneal.squares import Squares
 
 Progress = Callable[[float, float], None]
 SCORING = 2.5e-9  # seconds a sample and stored coupling, about, to score and hand over a sample
@@ -111,6 +113,8 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc,name-define
         self._check(num_reads, time_limit, target_energy, num_threads)
         rng = generator(seed)
         ising = Ising.from_bqm(bqm)
+        if "squares" in self.parameters:
+            ising = with_squares(ising, parameters.get("squares"))
         if time_limit is not None:  # what scoring the samples will take is kept back
             time_limit -= (
                 SCORING
@@ -225,6 +229,17 @@ def _trace(control: Control, best: float) -> list[tuple[float, float]]:
         *((seconds, energy) for seconds, energy in control.trace if energy > best),
         (reached, best),
     ]
+
+
+def with_squares(ising: Ising, squares: Squares | None) -> Ising:
+    """Return the problem with constraints kept as squares; raises InputError for other sizes."""
+    if squares is not None and not isinstance(squares, Squares):
+        raise InputError(f"squares must be Squares, not {type(squares).__name__}")
+    if squares is not None and squares.num_spins != ising.num_spins:
+        raise InputError(
+            f"the squares are of {squares.num_spins} variables, the model has {ising.num_spins}"
+        )
+    return replace(ising, squares=squares)
 
 
 def generator(seed: int | np.random.Generator | None) -> np.random.Generator:

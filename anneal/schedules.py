@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from anneal.errors import InputError
 from anneal.ising import Ising
 from anneal.layouts import Layout, choose_layout
 
+if TYPE_CHECKING:
+    from anneal.constrained import SquaresLayout
+
 Shape = Literal["linear", "geometric", "custom", "cooling", "measured"]
 HOT_ENTROPY = 0.65  # the anneal starts where the spins keep this share of their entropy
 COLD_ENTROPY = 0.004  # and ends where all but this share is frozen
@@ -24,6 +27,8 @@ PACE = (
 )
 STEPS_PER_E_FOLD = 6  # temperatures of the pilot
 PILOT_SHARE = 0.05  # of the time limit
+WITH_SQUARES = 4.0  # times that: penalties have no closed form
+HICCUP = 0.02  # seconds that a busy machine may keep the pilot waiting
 PILOT_SWEEPS = 100  # an anneal of fewer sweeps gets no pilot: it would cost more than the anneal
 
 
@@ -70,12 +75,17 @@ def field_spread(ising: Ising) -> NDArray[np.float64]:
     """σ_i = (h_i² + Σ_j J_ij²)^½, the spread of each local field over random states, where it is
     not zero.
     """
-    sizes = [float(np.abs(array).max()) for array in (ising.h, ising.csr().data) if array.size]
+    bias, spread = np.zeros((2, ising.num_spins))
+    if ising.squares is not None:
+        bias, spread = ising.squares.field_spread()
+    arrays = (ising.h, ising.csr().data, bias, np.sqrt(spread))
+    sizes = [float(np.abs(array).max()) for array in arrays if array.size]
     largest = max(sizes, default=0.0)
     if largest < 1e-290:
         return np.empty(0)  # denormal numbers have no schedule: only the descent
-    h, J = ising.h / largest, ising.J / largest  # the squares would leave the range of floats
-    squares = np.asarray((J * J).sum(axis=1)).ravel() + h * h
+    # The squares would leave the range of floats.
+    h, J = (ising.h + bias) / largest, ising.J / largest
+    squares = np.asarray((J * J).sum(axis=1)).ravel() + h * h + spread / largest / largest
     return np.sqrt(squares[squares > 0]) * largest
 
 
@@ -91,7 +101,11 @@ def closed_form(ising: Ising) -> Schedule:
 
 
 def measured(
-    ising: Ising, layout: Layout, rng: np.random.Generator, *, seconds: float = math.inf
+    ising: Ising,
+    layout: Layout | SquaresLayout,
+    rng: np.random.Generator,
+    *,
+    seconds: float = math.inf,
 ) -> Schedule:
     """A schedule that spends its time where the problem freezes, from a quick pilot anneal over all
     temperatures.
@@ -107,14 +121,16 @@ def measured(
     hot, cold = 2 * float(spread.max()), 1e-3 * float(np.quantile(spread, 0.05))
     ladder = np.geomspace(hot, cold, max(24, math.ceil(STEPS_PER_E_FOLD * math.log(hot / cold))))
     replicas = layout.replicas(rng)
+    sweeps = 2 if ising.squares is None else 1  # with an exchange after each flip
     clock = Control()
     energies = []
     for temperature in ladder:
-        replicas.anneal(np.array([temperature]), 2)
+        replicas.anneal(np.array([temperature]), sweeps)
         early = replicas.energies().mean()
-        replicas.anneal(np.array([temperature]), 2)
+        replicas.anneal(np.array([temperature]), sweeps)
         energies.append((early + replicas.energies().mean()) / 2)
-        if clock.elapsed() * len(ladder) > seconds * len(energies) + seconds:
+        late = clock.elapsed() - min(HICCUP, seconds)
+        if late * len(ladder) > seconds * len(energies) + seconds:
             return closed_form(ising)
     replicas.descend()
     entropy = entropies(ladder, np.array(energies)) / (ising.num_spins * math.log(2))
@@ -161,7 +177,7 @@ def automatic_betas(ising: Ising, num_sweeps: int, seed: int = 0) -> NDArray[np.
 
 def resolve(
     ising: Ising,
-    layout: Layout,
+    layout: Layout | SquaresLayout,
     control: Control,
     rng: np.random.Generator,
     *,
@@ -181,9 +197,11 @@ def resolve(
         raise InputError(f"num_sweeps must be an integer and not negative, is {num_sweeps}")
     schedule = _asked_for(beta_range, beta_schedule_type, beta_schedule)
     if schedule is None:
-        short = num_sweeps is not None and num_sweeps < PILOT_SWEEPS
+        kept = ising.squares is not None
+        short = num_sweeps is not None and num_sweeps < PILOT_SWEEPS and not kept
         timed = control.time_limit is not None
-        seconds = PILOT_SHARE * control.remaining() if timed and num_sweeps is None else math.inf
+        share = PILOT_SHARE * (WITH_SQUARES if kept else 1.0)
+        seconds = share * control.remaining() if timed and num_sweeps is None else math.inf
         schedule = closed_form(ising) if short else measured(ising, layout, rng, seconds=seconds)
         if beta_schedule_type is not None:
             shape: Any = beta_schedule_type

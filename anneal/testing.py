@@ -16,6 +16,7 @@ from dimod.exceptions import SamplerUnknownArgWarning
 from numpy.typing import NDArray
 
 from anneal.problem import Problem, Values, as_sample
+from anneal.squares import Squares
 
 # Beyond this many variables, ground states are not looked for.
 EXHAUSTIVE = 16
@@ -35,6 +36,7 @@ def check_problem(problem: Problem, *, seed: int) -> None:
     model = problem.bqm()
     assert model.num_variables, "bqm() has no variables"
     tolerance = _tolerance(model)
+    _check_split(problem, model, rng, tolerance)
     for _ in range(4):
         _check_solution(problem, problem.random_solution(rng), model, tolerance)
     states = _random_states(model, 8, rng)
@@ -68,6 +70,8 @@ def check_sampler(sampler_factory: Callable[[], Any], *, seed: int) -> None:
         _check_initial_states(sampler, model, rng, seed)
         _check_refusals(sampler, model, seed)
     _check_stops(sampler, model, seed)
+    if "squares" in sampler.parameters:
+        _check_squares(sampler, model, rng, seed)
 
 
 def check_sample_set(found: dimod.SampleSet, model: dimod.BinaryQuadraticModel) -> None:
@@ -89,6 +93,21 @@ def check_sample_set(found: dimod.SampleSet, model: dimod.BinaryQuadraticModel) 
         f"the trace ends at {energies[-1]}, the best sample has {found.first.energy}"
     )
     assert isinstance(found.info["interrupted"], bool)
+
+
+def _check_split(
+    problem: Problem, model: dimod.BinaryQuadraticModel, rng: np.random.Generator, tolerance: float
+) -> None:
+    part, squares = problem.split()
+    assert list(part.variables) == list(model.variables), "split() has other variables than bqm()"
+    states = _random_states(model, 8, rng)
+    energies = _energies(part, states)
+    if squares is not None:
+        spins = states if model.vartype is dimod.SPIN else 2 * states - 1
+        energies = energies + squares.energies(spins)
+    assert (np.abs(energies - _energies(model, states)) <= tolerance).all(), (
+        "split() does not add up to bqm()"
+    )
 
 
 def _random_model(rng: np.random.Generator, vartype: str) -> dimod.BinaryQuadraticModel:
@@ -182,6 +201,24 @@ def _refused(sampler: Any, model: dimod.BinaryQuadraticModel, what: str, **param
     except ValueError:
         return
     raise AssertionError(f"{what} must raise a ValueError")
+
+
+def _check_squares(
+    sampler: Any, model: dimod.BinaryQuadraticModel, rng: np.random.Generator, seed: int
+) -> None:
+    """Constraints that come apart count as those that are multiplied out."""
+    for rows in (3, 1):
+        amounts = rng.integers(-2, 3, (rows, model.num_variables))
+        squares = Squares(amounts, rng.integers(-2, 3, rows), rng.integers(1, 9, rows) / 2)
+        whole = model.copy()
+        squares.add_to(whole)
+        for given in ({}, {"num_sweeps": 200}, {"time_limit": 0.1}, {"num_threads": 2}):
+            found = sampler.sample(model, squares=squares, num_reads=5, seed=seed, **given)
+            check_sample_set(found, whole)
+        best = dimod.ExactSolver().sample(whole).first.energy
+        assert abs(found.first.energy - best) <= _tolerance(whole), "a square is not minded"
+    for wrong in (Squares(np.ones((1, model.num_variables + 1))), "squares"):
+        _refused(sampler, model, "squares of another model", squares=wrong)
 
 
 def _check_stops(sampler: Any, model: dimod.BinaryQuadraticModel, seed: int) -> None:

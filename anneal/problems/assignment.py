@@ -15,13 +15,13 @@ from scipy.optimize import linear_sum_assignment
 
 from anneal.errors import InputError
 from anneal.penalties import (
-    add_equalities,
     assignment_penalty,
     measured_assignment_penalty,
     nonnegative_terms,
 )
 from anneal.problem import Problem, Sample, Seed, Solution, as_sample, sample_values
 from anneal.problems import edges
+from anneal.squares import Squares
 
 Matrix = NDArray[np.float64]
 Permutation = NDArray[np.int64]
@@ -79,6 +79,12 @@ class Assignment(Problem):
         Products that no permutation has (one facility at two sites, two at one) carry the penalty
         alone.
         """
+        model, squares = self.split()
+        squares.add_to(model)
+        return model
+
+    def split(self) -> tuple[dimod.BinaryQuadraticModel, Squares]:
+        """Return the cost, and the squares of the rows and the columns."""
         flow, distance, linear, constant = nonnegative_terms(self.flow, self.distance)
         size = len(flow)
         i, j = np.nonzero(np.triu((flow != 0) | (flow.T != 0)))
@@ -96,9 +102,7 @@ class Assignment(Problem):
             [scipy.sparse.kron(eye, one), scipy.sparse.kron(one, eye)]
         )
         # The constructor has replaced None.
-        penalty = cast(float, self.penalty)
-        add_equalities(model, rows_and_columns, np.ones(2 * size), penalty=penalty)
-        return model
+        return model, Squares(rows_and_columns, right=1.0, penalty=cast(float, self.penalty))
 
     def encode(self, solution: Solution) -> dict[Hashable, int]:
         """Return the permutation matrix, row by row."""

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anneal.errors import InputError
-from anneal.penalties import above, add_equalities, measured_assignment_penalty
+from anneal.penalties import above, measured_assignment_penalty
 from anneal.problem import Problem, Sample, Seed, Solution, as_sample, sample_values
 from anneal.problems import edges
 from anneal.problems.assignment import Assignment, Matrix, Permutation
+from anneal.squares import Squares
 
 MEASURED_CHAIN = 4.0  # times the penalty: an annealer breaks chains below 2, above 4 it gains none
 
@@ -70,6 +71,12 @@ class DomainWallAssignment(Problem):
         """Return the model of n·(n − 1) bits; two facilities at a site also pay the longest
         distance.
         """
+        model, squares = self.split()
+        squares.add_to(model)
+        return model
+
+    def split(self) -> tuple[dimod.BinaryQuadraticModel, Squares]:
+        """Return the cost with its chains, and the squares of the sites."""
         size, steps = self.num_facilities, _steps(self.num_facilities)
         flow, distance = _off_diagonal(self.assignment)
         # x_i = e_0 + T d_i in x_i·D·x_j gives a constant, two linear terms and T'·D·T.
@@ -93,12 +100,11 @@ class DomainWallAssignment(Problem):
         # The constructor has replaced None.
         penalty, chain = cast(float, self.penalty), cast(float, self.chain_strength)
         right = np.where(np.arange(size) == 0, 1.0 - size, 1.0)
-        add_equalities(model, np.tile(steps, size), right, penalty=penalty)
         for bit in range(size * width):
             if bit % width:
                 model.add_linear(bit, chain)
                 model.add_quadratic(bit - 1, bit, -chain)
-        return model
+        return model, Squares(np.tile(steps, size), right, penalty)
 
     def encode(self, solution: Solution) -> dict[Hashable, int]:
         """Return the bits, 1 up to the site of each facility."""

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from anneal.errors import InfeasibleError, InputError
 from anneal.partition.hypergraph import Hypergraph, are_whole, side_limits
-from anneal.penalties import above, add_equalities
+from anneal.penalties import above
 from anneal.problem import Problem, Sample, Seed, Solution, Values, as_sample, sample_values
 from anneal.problems import edges
+from anneal.squares import Squares
 
 MOST_AREA = 10**6  # of all vertices: which sums of areas exist is kept as that many bits
 
@@ -84,6 +85,13 @@ class HypergraphBisection(Problem):
         one costs w (y − z + Σ_v x_v (1 − y) + Σ_v z (1 − x_v)), of which the least over y and z is
         the cut: y = 0 costs w for each vertex in part 1, and z = 1 for each in part 0.
         """
+        model, squares = self.split()
+        if squares is not None:
+            squares.add_to(model)
+        return model
+
+    def split(self) -> tuple[dimod.BinaryQuadraticModel, Squares | None]:
+        """Return the cut, and the square of the balance where there is an area."""
         model = dimod.BinaryQuadraticModel(dimod.BINARY)
         model.add_linear_from((variable, 0.0) for variable in range(self._num_variables()))
         large = self._large()
@@ -104,9 +112,9 @@ class HypergraphBisection(Problem):
         row[0, : self.hypergraph.num_vertices] = self.hypergraph.area
         slack = self._slack()
         row[0, model.num_variables - len(slack) :] = slack
-        if row.any():
-            add_equalities(model, row, [float(self.limit)], penalty=float(self.penalty or 0))
-        return model
+        if not row.any():
+            return model, None
+        return model, Squares(row, float(self.limit), float(self.penalty or 0))
 
     def encode(self, solution: Solution) -> dict[Hashable, int]:
         """Return parts, the bits of large nets, and the slack."""

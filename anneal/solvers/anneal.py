@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anneal.constrained import SquaresLayout
 from anneal.control import Control
 from anneal.errors import InputError
 from anneal.ising import Couplings, Ising
@@ -15,11 +16,13 @@ from anneal.layouts import Layout, SparseLayout, choose_layout
 from anneal.replicas import Replicas, random_states
 from anneal.sampler import IsingSampler, in_threads
 from anneal.schedules import Schedule, resolve
+from anneal.squares import Squares
 
 CHUNK_UPDATES = 2**23  # single-spin updates between two looks at the clock, a few milliseconds
 TABLE_VISITS = (
     4096  # spins visited on one table of thresholds: filling it costs about a tenth of that
 )
+LEAST_READS = 4  # where nothing is said
 DESCENT = 4  # steps of sweeps that a descent takes, about
 HAND_OVER = 1.5e-8  # seconds a spin of a replica, to take the states out and compare them
 LOOKS = 50  # times in an anneal that the best energy is looked up, at least
@@ -39,6 +42,8 @@ class AnnealSampler(IsingSampler):
     beta_range, beta_schedule_type, beta_schedule, num_sweeps_per_beta: as neal's; by default an
     automatic range, linear in temperature, and a final descent to local minima.
     proposal_acceptance_criteria: "Metropolis" or "Gibbs". randomize_order: visit random spins.
+    squares: constraints that are kept as squares (:class:`~anneal.squares.Squares`), not in the
+    model; beside single spins, those of a square then change places.
 
     >>> sampleset = AnnealSampler().sample_ising({}, {("a", "b"): -1.0, ("b", "c"): 1.0}, seed=1)
     >>> float(sampleset.first.energy)
@@ -64,6 +69,7 @@ class AnnealSampler(IsingSampler):
         beta_schedule: Any = None,
         randomize_order: bool = False,
         proposal_acceptance_criteria: str = "Metropolis",
+        squares: Squares | None = None,
     ) -> NDArray[np.int8]:
         if proposal_acceptance_criteria not in ("Metropolis", "Gibbs"):
             raise InputError(
@@ -78,13 +84,16 @@ class AnnealSampler(IsingSampler):
             num_sweeps = len(beta_schedule) * num_sweeps_per_beta
         if num_sweeps is None and control.time_limit is None:
             num_sweeps = 1000
-        layout = choose_layout(h, J, lanes_only=randomize_order)
+        if squares is None:
+            layout: Layout | SquaresLayout = choose_layout(h, J, lanes_only=randomize_order)
+        else:
+            layout = SquaresLayout(h, J, squares)
         schedule = resolve(
-            Ising(np.abs(h).max(axis=0), J), layout, control, rng, num_sweeps=num_sweeps,
-            beta_range=beta_range, beta_schedule_type=beta_schedule_type,
+            Ising(np.abs(h).max(axis=0), J, squares=squares), layout, control, rng,
+            num_sweeps=num_sweeps, beta_range=beta_range, beta_schedule_type=beta_schedule_type,
             beta_schedule=beta_schedule,
         )  # fmt: skip
-        reads = num_reads or layout.lanes
+        reads = num_reads or max(LEAST_READS, layout.lanes)
         exactly = num_sweeps_per_beta > 1 or beta_schedule is not None
         each = num_sweeps_per_beta if exactly else None
         states = Reads(h, layout, reads, initial)
@@ -138,7 +147,7 @@ class Reads:
     def __init__(
         self,
         h: NDArray[np.float64],
-        layout: Layout,
+        layout: Layout | SquaresLayout,
         num_reads: int,
         initial: NDArray[np.int8] | None,
     ) -> None:
@@ -240,7 +249,7 @@ def anneal(
     each = sweeps_each or max(1, TABLE_VISITS // layout.num_spins)
     if num_sweeps is not None and sweeps_each is None:
         each = max(1, min(each, num_sweeps // MIN_STEPS))
-    steps = max(1, CHUNK_UPDATES // (layout.num_spins * layout.lanes * each))
+    steps = max(1, CHUNK_UPDATES // (layout.num_spins * layout.lanes * each * layout.effort))
     handing_over = HAND_OVER * layout.num_spins * layout.lanes
     began = looked = control.elapsed()
     done, pace, made = 0.0, 0.0, 0

@@ -8,13 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anneal.control import Control
-from anneal.ising import Couplings, Ising
+from anneal.ising import Couplings, Ising, multiplied_out
 from anneal.layouts import ROWS_ABOVE
 from anneal.presolve import Reduction, reduce
 from anneal.sampler import IsingSampler
 from anneal.solvers import get_solver
+from anneal.squares import Squares
 
 EXHAUSTIVE = 24  # spins whose 2²⁴ states take a few hundredths of a second
+
+
+CONSTRAINED = "anneal", "constraints stay squares, and annealing moves along them"
 
 
 def choose(ising: Ising) -> tuple[str, str]:
@@ -43,7 +47,7 @@ def plan(ising: Ising) -> tuple[Reduction, str, str]:
 
 class AutoSampler(IsingSampler):
     """Presolve, then ``exact`` for few variables, ``tabu`` for dense problems, ``crossover`` for
-    sparse ones.
+    sparse ones; ``anneal``, without a presolve, where constraints come as ``squares``.
 
     ``info["solver"]`` names the choice and ``info["reason"]`` says why; ``info["presolved"]`` is
     the number of variables that presolve left.
@@ -66,6 +70,7 @@ class AutoSampler(IsingSampler):
         beta_range: Any = None,
         beta_schedule_type: str | None = None,
         beta_schedule: Any = None,
+        squares: Squares | None = None,
     ) -> NDArray[np.int8]:
         given = {
             "num_sweeps": num_sweeps, "beta_range": beta_range, "beta_schedule_type":
@@ -78,7 +83,14 @@ class AutoSampler(IsingSampler):
             "num_reads": num_reads,
             "num_threads": num_threads,
         }
-        return np.stack([_solve(Ising(linear, J), initial, common, options) for linear in h])
+        if squares is not None and h.shape[1] > EXHAUSTIVE:
+            name, reason = CONSTRAINED
+            control.info.update(solver=name, reason=reason, presolved=h.shape[1])
+            sampler = get_solver(name)()
+            found = sampler.search(h, J, initial=initial, squares=squares, **common, **options)
+            return np.asarray(found)
+        isings = [multiplied_out(Ising(linear, J, squares=squares)) for linear in h]
+        return np.stack([_solve(ising, initial, common, options) for ising in isings])
 
 
 def _solve(

@@ -15,7 +15,7 @@ from anneal.ising import Ising, integer_scale
 from anneal.problems import PROBLEMS, get_problem
 from anneal.schedules import automatic_betas
 from anneal.solvers import SOLVERS, get_solver
-from anneal.solvers.auto import plan
+from anneal.solvers.auto import CONSTRAINED, EXHAUSTIVE, plan
 from anneal.suites import SUITES
 from anneal.tables import Column, Table, column
 from qbnn.architectures import ARCHITECTURES, SUITED
@@ -32,6 +32,9 @@ def facts(loaded: Loaded) -> dict[str, Any]:
     csr = ising.csr()
     degrees = np.diff(csr.indptr)
     reduction, solver, reason = plan(ising)
+    left = reduction.ising.num_spins
+    if loaded.models[1] is not None and ising.num_spins > EXHAUSTIVE:
+        left, (solver, reason) = ising.num_spins, CONSTRAINED
     own = loaded.problem.describe()
     return {
         "file": str(loaded.path),
@@ -50,7 +53,7 @@ def facts(loaded: Loaded) -> dict[str, Any]:
         "integer_scale": integer_scale(ising.h, csr.data),
         "solver": solver,
         "reason": reason,
-        "presolve_leaves": reduction.ising.num_spins,
+        "presolve_leaves": left,
         # The first and the last of two sweeps.
         "beta_range": [float(beta) for beta in automatic_betas(ising, 2)],
     }

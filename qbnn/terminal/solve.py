@@ -18,7 +18,7 @@ from anneal.errors import InputError
 from anneal.files import Pathlike, write_bytes, write_text
 from anneal.measure import gap
 from anneal.peers import timed_peer
-from anneal.problem import Problem, Solution
+from anneal.problem import Given, Problem, Solution, models_of
 from anneal.problems import from_instance
 from anneal.records import Record, RecordFile, Task, canonical_json, machine, versions
 from anneal.solvers import get_solver
@@ -41,9 +41,14 @@ class Loaded:
     seconds: float
 
     @cached_property
+    def models(self) -> tuple[dimod.BinaryQuadraticModel, Given | None]:
+        """The problem's model and its constraints apart, made once."""
+        return models_of(self.problem)
+
+    @property
     def bqm(self) -> dimod.BinaryQuadraticModel:
-        """The problem's model, made once."""
-        return self.problem.bqm()
+        """The problem's model, constraints multiplied out."""
+        return self.models[0]
 
 
 def load(
@@ -78,7 +83,7 @@ def solve(
     best so far counts. Raises :class:`~anneal.errors.InputError` for keywords that the solver does
     not take.
     """
-    call, time_limit = plan(settings, loaded.bqm, show=show)
+    call, time_limit = plan(settings, loaded, show=show)
     started = time.perf_counter()
     with interruptible() as stopped:
         found = call(stopped)
@@ -114,15 +119,14 @@ def solve(
 Call = Callable[[Callable[[], bool]], dimod.SampleSet]
 
 
-def plan(
-    settings: SolveSettings, bqm: dimod.BinaryQuadraticModel, *, show: Show
-) -> tuple[Call, float | None]:
+def plan(settings: SolveSettings, loaded: Loaded, *, show: Show) -> tuple[Call, float | None]:
     """Return a call that asks ``stopped`` now and then, and its time limit.
 
     A solver that minds the time gets 10 s unless a limit or a number of sweeps is given; ``exact``
     has to finish. Any other solver runs as often as fits in the limit, or once without one.
     """
     sampler = get_solver(settings.solver)()
+    bqm, apart = loaded.models
     known, limit = sampler.parameters, settings.time_limit
     given = {name: getattr(settings, name) for name in ("num_reads", "num_sweeps", "num_threads")}
     options = {name: value for name, value in given.items() if value is not None}
@@ -135,6 +139,9 @@ def plan(
         return _by_the_clock(settings, bqm, options), limit
     if limit is None and "time_limit" in known and settings.solver != "exact":
         limit = None if {"num_sweeps", "time_limit"} & options.keys() else DEFAULT_SECONDS
+    if apart is not None and "squares" in known:
+        bqm = apart[0]
+        options |= apart[1]
     extras = {"seed": settings.seed, "time_limit": limit, "progress": partial(_tell, show)}
     options |= {key: value for key, value in extras.items() if key in known and value is not None}
 

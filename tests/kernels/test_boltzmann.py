@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, norm
 
-from anneal.ising import Ising
+from anneal.constrained import SquaresLayout
+from anneal.ising import Ising, multiplied_out
 from anneal.kernels.random import NUM_QUANTILES, exponential_quantiles, logistic_quantiles
 from anneal.layouts import SparseLayout, choose_layout
+from anneal.squares import Squares
 from tests.kernels.reference import (
     FORCED,
     LAYOUTS,
@@ -61,6 +63,25 @@ def test_kernels_sample_the_boltzmann_law(family: str, kind: str, gibbs: bool) -
     replicas = layout.replicas(np.random.default_rng(1), gibbs=gibbs)
     batches = BATCHES * (2 if layout.lanes < 16 else 1)
     assert_law(counts(replicas, 5, 2.5, batches), probabilities(ising, 2.5))
+
+
+@pytest.mark.parametrize("gibbs", [False, True], ids=["metropolis", "gibbs"])
+@pytest.mark.parametrize("constraint", ["grid", "any"])
+def test_flips_and_exchanges_sample_the_boltzmann_law(constraint: str, gibbs: bool) -> None:
+    """Rows and columns that are crossed, of any penalties and amounts; and squares of any kind."""
+    ising = random_ising(6, seed=5)
+    if constraint == "grid":
+        rows = np.vstack([np.kron(np.eye(2), np.ones((1, 3))), np.kron(np.ones((1, 2)), np.eye(3))])
+        rows[0] *= 1.5
+        squares = Squares(rows, [1.5, 1, 1, 1, 0], [1.0, 0.5, 2.0, 0.25, 1.0])
+    else:
+        squares = Squares([[1, 2, -1, 0, 0, 0], [1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1]], 1.0, 0.5)
+    layout = SquaresLayout(ising.h, ising.J, squares)
+    assert bool(layout.keys.size) == (constraint == "grid")
+    replicas = layout.replicas(np.random.default_rng(1), gibbs=gibbs)
+    found = counts(replicas, 6, 2.5, 20 * BATCHES, sweeps=6)
+    whole = multiplied_out(Ising(ising.h, ising.J, 0.0, squares))
+    assert_law(found, probabilities(whole, 2.5))
 
 
 @pytest.mark.parametrize("gibbs", [False, True], ids=["metropolis", "gibbs"])
