@@ -34,6 +34,8 @@ def warm_up() -> None:
                 if name not in ("exact", "qaoa"):  # toy sizes alone
                     get_solver(name)().sample(bqm, num_reads=1, num_sweeps=100, seed=1)
     get_solver("exact")().sample(_example(1.0, 1.0, 10).to_bqm())
+    model, squares = Assignment.generate(seed=1, num_facilities=6).split()
+    get_solver("anneal")().sample(model, squares=squares, num_reads=1, num_sweeps=2, seed=1)
 
 
 def warm_up_rounders() -> None:
