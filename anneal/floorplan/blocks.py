@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anneal.errors import InputError
-from anneal.placement.netlist import _TURNS, ORIENTATIONS, Bools, Floats, Ints
+from anneal.placement.netlist import ORIENTATIONS, TURNS, Bools, Floats, Ints
 
 Outline = tuple[float, float]
 
@@ -164,7 +164,7 @@ class Blocks:
         """Return where all pins lie, (pins,); those of pads are where the pad is."""
         none = np.zeros(len(self.pad_names))
         orientation = np.concatenate([plan.orientation, none.astype(np.int8)])
-        turn = _TURNS[orientation[self.member]]
+        turn = TURNS[orientation[self.member]]
         across = turn[:, 0] * self.dx + turn[:, 1] * self.dy
         along = turn[:, 2] * self.dx + turn[:, 3] * self.dy
         found = []

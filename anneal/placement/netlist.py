@@ -17,7 +17,7 @@ Bools = NDArray[np.bool_]
 
 ORIENTATIONS = ("N", "S", "FN", "FS", "E", "W", "FE", "FW")
 # What an orientation does to a pin's offset (dx, dy): its matrix, row by row.
-_TURNS = np.array(
+TURNS = np.array(
     [
         (1, 0, 0, 1),
         (-1, 0, 0, -1),
@@ -169,7 +169,7 @@ class Netlist:
 
         A cell that lies on its side (E, W, FE, FW) is as wide as it was high.
         """
-        turn = _TURNS[placement.orientation]
+        turn = TURNS[placement.orientation]
         aside = placement.orientation >= ORIENTATIONS.index("E")
         width = np.where(aside, self.height, self.width)
         height = np.where(aside, self.width, self.height)

@@ -1,4 +1,4 @@
-"""`qbnn place`: standard cells in rows, from a netlist to a legal placement."""
+"""`qbnn place`: standard cells in rows, and what judges and draws these and floorplans."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from qbnn.commands import assign, partition, toys
+from qbnn.commands import assign, floorplan, partition, toys
 from qbnn.commands.shared import PROBLEMS, Json, Quiet, Seed, add, tell
 
 Aux = Annotated[Path, typer.Argument(metavar="FILE.aux", help="Bookshelf netlist.")]
+Placed = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="Bookshelf netlist, .aux, or blocks, .blocks or .yal."),
+]
 Where = Annotated[
     Path | None,
-    typer.Option("--placement", help="Its .pl file. (the one that FILE.aux names)"),
+    typer.Option("--placement", help="Its .pl file. (the one that FILE.aux names, or beside it)"),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the placement, figures, pictures and a page.")]
 Seconds = Annotated[
@@ -26,7 +30,8 @@ Film = Annotated[
 Moves = Annotated[float, typer.Option(min=0, help="Moves tried for each cell.")]
 
 place = typer.Typer(
-    help="Assign facilities to sites and place standard cells in rows; judge and draw placements.",
+    help="Assign facilities to sites, part hypergraphs, place standard cells in rows and blocks in "
+    "little room; judge and draw placements.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -88,30 +93,37 @@ def refine(
     _tell(label, file, run(given, out, work, label=label, **told), json=json, quiet=quiet)
 
 
-def evaluate(file: Aux, placement: Where = None, json: Json = False, quiet: Quiet = False) -> None:
+def evaluate(
+    file: Placed, placement: Where = None, json: Json = False, quiet: Quiet = False
+) -> None:
     """Print the wirelength of a placement, with the conventions that it is counted by."""
-    from qbnn.terminal.place import evaluated, read
+    kind = _terminal(file)
+    found = kind.evaluated(*kind.read(file, placement))
+    _tell("place evaluate", file, found, json=json, quiet=quiet)
 
-    _tell("place evaluate", file, evaluated(*read(file, placement)), json=json, quiet=quiet)
+
+def _terminal(file: Path) -> Any:
+    """Return what knows files of this kind: of cells, or of blocks."""
+    from qbnn.terminal import floorplan, place
+
+    return floorplan if floorplan.has_blocks(file) else place
 
 
 def _tell(label: str, file: Path, found: dict[str, Any], *, json: bool, quiet: bool) -> None:
     """Print what a placement is worth; of a quiet command the wirelength alone."""
-    from qbnn.terminal.place import summary
-
-    tell(label, str(file), found, json=json, quiet=quiet, human=summary(found))
+    human = _terminal(file).summary(found)
+    tell(label, str(file), found, json=json, quiet=quiet, human=human)
     if quiet and not json:
         print(f"{found['hpwl']:.12g}")
 
 
-def verify(file: Aux, placement: Where = None, json: Json = False, quiet: Quiet = False) -> None:
-    """Say whether a placement is legal, and which cells are not; exit code 1 if it is not.
+def verify(file: Placed, placement: Where = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Say whether a placement is legal, and what is wrong; exit code 1 if it is not.
 
     Cells between two sites are told, and are no reason for that.
     """
-    from qbnn.terminal.place import read, verified
-
-    found = verified(*read(file, placement))
+    kind = _terminal(file)
+    found = kind.verified(*kind.read(file, placement))
     names = found["first"]
     human = {
         name.replace("_", " "): f"{found[name]:,}"
@@ -129,35 +141,46 @@ def _pair(names: str | list[str]) -> str:
 
 
 def draw(
-    file: Aux,
+    file: Placed,
     out: Annotated[Path, typer.Option(help="A .png or .svg file.")],
     placement: Where = None,
     what: Annotated[Literal["cells", "density"], typer.Option(help="What to draw.")] = "cells",
     nets: Annotated[int, typer.Option(min=0, help="Draw so many of the longest nets.")] = 0,
 ) -> None:
-    """Draw a placement: its cells, or how full the core is."""
-    from qbnn.terminal.place import draw as drawn
-    from qbnn.terminal.place import read
-
-    drawn(*read(file, placement), out, what=what, nets=nets)
+    """Draw a placement: its cells or blocks, or how full the core is."""
+    kind = _terminal(file)
+    kind.draw(*kind.read(file, placement), out, what=what, nets=nets)
     print(out)
 
 
 def generate(
-    out: Annotated[Path, typer.Option(help="The .aux file; the others are written beside it.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="The .aux file, or .blocks file; the others are written beside it."),
+    ],
     columns: Annotated[int, typer.Option(min=1, help="Cells in a row.")] = 100,
     rows: Annotated[int, typer.Option(min=1)] = 100,
     utilisation: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Share of the sites that cells take.")
     ] = 0.9,
     nets_per_cell: Annotated[float, typer.Option(min=0)] = 1.0,
+    blocks: Annotated[
+        int, typer.Option(min=1, help="How many, where a .blocks file is written.")
+    ] = 100,
     seed: Seed = None,
     json: Json = False,
 ) -> None:
-    """Write a netlist whose shortest wirelength is known, and a placement that has it."""
-    from qbnn.terminal.place import generated
+    """Write a netlist whose shortest wirelength is known, or blocks that fill a rectangle.
 
-    found = generated(
+    Beside it is a placement that is as good as any.
+    """
+    from qbnn.terminal import floorplan, place
+
+    if floorplan.has_blocks(out):
+        made = floorplan.generated(out, num_blocks=blocks, seed=seed)
+        tell("place generate", str(out), made, json=json)
+        return
+    found = place.generated(
         out,
         columns=columns,
         rows=rows,
@@ -169,9 +192,10 @@ def generate(
 
 
 def register(app: typer.Typer) -> None:
-    """Add the group: assignment, partitioning, toys, and the commands of this module."""
+    """Add the group: assignment, partitioning, floorplans, toys, and what is in this module."""
     assign.register(place)
     partition.register(place)
+    floorplan.register(place)
     toys.register(place)
     add(
         place,
@@ -190,6 +214,7 @@ def register(app: typer.Typer) -> None:
         place,
         evaluate,
         "qbnn place evaluate ibm01.aux --placement dragon.pl --json",
+        "qbnn place evaluate n100.blocks --placement runs/n100/floorplan.pl",
         panel=PROBLEMS,
     )
     add(place, verify, "qbnn place verify ibm01.aux --placement dragon.pl", panel=PROBLEMS)
@@ -204,6 +229,7 @@ def register(app: typer.Typer) -> None:
         place,
         generate,
         "qbnn place generate --columns 400 --rows 500 --out runs/large.aux --seed 1",
+        "qbnn place generate --blocks 50 --out runs/b50.blocks --seed 1",
         panel=PROBLEMS,
     )
     app.add_typer(place, name="place", rich_help_panel=PROBLEMS)
