@@ -119,6 +119,18 @@ def density_map(netlist: Netlist, placement: Placement) -> Floats:
     return fill(x[chosen], y[chosen], boxes, (columns, rows))
 
 
+def fullest(netlist: Netlist, placement: Placement) -> float:
+    """Return what share of their area cells take in the fullest twentieth of the bins, of those of
+    :func:`density_map`: how tightly a placement is packed where it is packed.
+
+    >>> from anneal.placement.grids import grid_netlist
+    >>> round(fullest(*grid_netlist(columns=20, rows=20, utilisation=1.0)), 6)
+    1.0
+    """
+    bins = np.sort(density_map(netlist, placement), axis=None)
+    return float(bins[-max(1, bins.size // 20) :].mean())
+
+
 def fly_lines(netlist: Netlist, placement: Placement, count: int) -> NDArray[Any]:
     """Return lines, (lines, 2, 2), from the middle of each of the longest nets to its pins."""
     x, y = netlist.pins_at(placement)

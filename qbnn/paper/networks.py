@@ -77,7 +77,7 @@ ARCHITECTURES = {
     "C": Plan(
         "32C3S2P0-64C3S2P0-SM10",
         "convolutions 3×3 of stride 2 with 32 and 64 channels, dense 10",
-        5,
+        10,
         3,
         (SAME_WIDTH, MATCHED, DEFORMED, "real4-layer"),
     ),

@@ -14,7 +14,12 @@ from anneal.instances import bookshelf
 from anneal.placement.film import Reel, film
 from anneal.placement.grids import DEGREES, grid_netlist, known_wirelength
 from anneal.placement.netlist import Netlist, Placement, Watch, hpwl
-from anneal.placement.pictures import density_picture, placement_picture, placement_svg
+from anneal.placement.pictures import (
+    density_picture,
+    fullest,
+    placement_picture,
+    placement_svg,
+)
 from anneal.placement.place import MOVES_PER_CELL, place
 from anneal.placement.refine import refine
 from anneal.placement.verify import MAX_PAIRS, verify
@@ -56,6 +61,7 @@ def evaluated(netlist: Netlist, placement: Placement) -> dict[str, Any]:
         "num_nets": netlist.num_nets,
         "num_pins": netlist.num_pins,
         "utilisation": netlist.cell_area / netlist.rows.area,
+        "density": fullest(netlist, placement),
         "legal": wrong.is_legal,
         "aligned": wrong.is_aligned,
     }
@@ -220,6 +226,7 @@ def summary(found: Mapping[str, Any]) -> dict[str, Any]:
         "cells": f"{found['num_cells']:,}, fixed {found['num_fixed']:,}",
         "nets": f"{found['num_nets']:,} of {found['num_pins']:,} pins",
         "utilisation": f"{100 * found['utilisation']:.2f} % of the rows",
+        "density": f"{100 * found['density']:.1f} % in the fullest twentieth of the bins",
         "legal": legal if found["legal"] else "no: see qbnn place verify",
     }
     if found.get("before"):
