@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from anneal.control import Control
 from anneal.ising import DENSE_ABOVE, Couplings, Ising
 from anneal.kernels.squares import move_costs, squares_anneal
 from anneal.layouts import DENSE_BYTES, Numbers
@@ -25,6 +26,7 @@ class SquaresLayout:
 
     lanes = 1
     effort = 256  # a flip and an exchange, in nanoseconds
+    idle_sweeps = 10  # a sweep draws about half of what can be crossed, so ten miss hardly any
     kind = np.dtype(np.float64)
 
     def __init__(self, h: NDArray[np.float64], J: Couplings, squares: Squares) -> None:
@@ -91,6 +93,10 @@ class SquaresReplicas(Replicas):
 
     def set_states(self, states: NDArray[np.int8]) -> None:
         """Take (lanes, n) states; fields, values and lists follow."""
+        self._take(states)
+        self.best, self.least = self.spins.copy(), self._energies()
+
+    def _take(self, states: NDArray[np.int8]) -> None:
         layout = self.layout
         self.spins = np.array(states, np.int8, order="C")
         for lane, spins in enumerate(self.spins):
@@ -113,8 +119,11 @@ class SquaresReplicas(Replicas):
 
     def energies(self) -> NDArray[np.float64]:
         """(lanes,), in the problem's unit, without its offset."""
+        return self._energies() * self.scale
+
+    def _energies(self) -> NDArray[np.float64]:
         linear = np.einsum("ri,ri->r", self.spins, self.fields + self.biases) / 2
-        return np.asarray((linear + self.values**2 @ self.layout.penalty) * self.scale)
+        return np.asarray(linear + self.values**2 @ self.layout.penalty)
 
     def local_fields(self) -> NDArray[np.float64]:
         """(lanes, 2, n) in the problem's unit: half of what flips and exchanges cost."""
@@ -134,10 +143,18 @@ class SquaresReplicas(Replicas):
             layout.indptr, layout.indices, layout.J.data, layout.dense, layout.first,
             layout.square, layout.amount, layout.penalty, layout.start, layout.keys,
             layout.crossings, self.entries, self.places, self.members, self.ups, self.spins,
-            self.fields, self.values, order, quantiles, temperatures, num_sweeps, self.state,
+            self.fields, self.values, self._energies(), self.least, self.best, order, quantiles,
+            temperatures, num_sweeps, self.state,
         )  # fmt: skip
         self.refresh()
         return int(flips)
+
+    def descend(self, control: Control | None = None, most: int = 200) -> None:
+        """As of all others, from the best state since :meth:`set_states`: these moves pass better
+        states than they end at.
+        """
+        self._take(self.best)
+        super().descend(control, most)
 
 
 def _largest_field(h: NDArray[np.float64], J: Couplings, squares: Squares) -> float:

@@ -82,8 +82,10 @@ class Replicas(abc.ABC):
         """
         step = 2.0 if self.largest else self.rounding
         ones = np.ones(NUM_QUANTILES + 64, np.float32)
+        idle = 0
         for _ in range(most):
-            if self._sweeps(ones, np.array([-step]), 1, self.in_turn) == 0:
+            idle = 0 if self._sweeps(ones, np.array([-step]), 1, self.in_turn) else idle + 1
+            if idle == self.layout.idle_sweeps:
                 break
             if control is not None and control.remaining() <= 0:
                 break

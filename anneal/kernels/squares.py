@@ -177,10 +177,13 @@ def turn_over(  # type: ignore[no-untyped-def]
 @kernel
 def squares_anneal(  # type: ignore[no-untyped-def]
     indptr, indices, weights, dense, first, square, amount, penalty, start, keys, spin_of,
-    entries, places, member_lists, up_counts, spins, fields, values, order, quantiles,
-    temperatures, num_sweeps, state,
+    entries, places, member_lists, up_counts, spins, fields, values, energies, least, best,
+    order, quantiles, temperatures, num_sweeps, state,
 ):  # fmt: skip
     """``num_sweeps`` Metropolis sweeps of each replica at each temperature; returns flips.
+
+    ``energies`` (replicas,) follow; where one falls below ``least``, that and ``best`` (replicas,
+    n), the spins, are what is there then.
 
     A sweep tries each spin in ``order`` (at random where that is empty), and after each one
     exchange. The bound of a move is T·E, E one of ``quantiles``.
@@ -190,6 +193,7 @@ def squares_anneal(  # type: ignore[no-untyped-def]
         spin, field, value = spins[replica], fields[replica], values[replica]
         entry, place = entries[replica], places[replica]
         members, ups = member_lists[replica], up_counts[replica]
+        energy, record = energies[replica], least[replica]
         for temperature in temperatures:
             for visit in range(num_sweeps * n):
                 chosen[0] = order[visit % n] if order.size else next_below(state, n)
@@ -207,9 +211,14 @@ def squares_anneal(  # type: ignore[no-untyped-def]
                                 entry, place, members, ups, spin, field, value, chosen[k],
                             )  # fmt: skip
                         flips += num
+                        energy += cost
+                        if energy < record:
+                            record = energy
+                            best[replica, :] = spin
                     num = draw_exchange(
                         start, members, ups, first, square, keys, spin_of, spin, chosen, state
                     )
+        energies[replica], least[replica] = energy, record
     return flips
 
 
