@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from qbnn.commands import paper_networks, paper_rounding
+from qbnn.commands import paper_networks, paper_placement, paper_rounding
 from qbnn.commands.shared import NETWORKS
 
 paper = typer.Typer(
@@ -19,4 +19,5 @@ def register(app: typer.Typer) -> None:
     """Add the group: networks, rounding and placement."""
     paper_networks.register(paper)
     paper_rounding.register(paper)
+    paper_placement.register(paper)
     app.add_typer(paper, name="paper", rich_help_panel=NETWORKS)
