@@ -62,6 +62,7 @@ def moments(layer: Layer, inputs: Tensor, floats: Tensor | None = None) -> Input
         mean += rows.sum(2)
         float_mean += across.sum(2)
         count += rows.shape[2]
+    second = (second + second.transpose(1, 2)) / 2  # a product's halves round apart
     sums = second, mean, second if floats is None else cross, float_mean
     arrays = [part.double().numpy() / count for part in sums]
     return InputMoments(arrays[0], arrays[1], arrays[2], arrays[3], count)

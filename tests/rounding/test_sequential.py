@@ -68,6 +68,19 @@ def test_unfolded_inputs_times_weights_are_the_outputs(layer: nn.Conv2d | nn.Lin
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+def test_moments_are_symmetric_to_the_last_bit() -> None:
+    """A problem of one row is refused where they are not, however large the mean is."""
+    layer = nn.Conv2d(32, 4, 3, bias=False)
+    found = moments(
+        layer, 100 + torch.randn(7, 32, 19, 19, generator=torch.Generator().manual_seed(1))
+    )
+    assert np.array_equal(found.second, found.second.transpose(0, 2, 1))
+    rows = Formulation(centred=True, ridge=0.0).rows(
+        weight_rows(layer), found, make_grid(weight_rows(layer), 4)
+    )
+    assert rows.row(0).bqm().num_variables
+
+
 def test_moments_of_batches_add() -> None:
     layer = nn.Conv2d(2, 4, 3, groups=2)
     x, f = torch.randn(6, 2, 5, 5), torch.randn(6, 2, 5, 5)
