@@ -16,6 +16,7 @@ from anneal.control import Control
 from anneal.errors import InfeasibleError
 from anneal.kernels.wirelength import smooth_spans
 from anneal.placement.netlist import Floats, Ints, Netlist, Placement, Watch
+from anneal.placement.quadratic import quadratic_start
 from anneal.placement.spreading import Boxes, Field, charge, fill, forces
 
 OVERFLOW = 0.13  # share of the cells' area that is too much in its bin when placement ends
@@ -23,6 +24,8 @@ MAX_STEPS, MAX_BINS = 1500, 1024
 # λ grows by at most this a step, and less as the wirelength grows by this share.
 GROWTH, TOLERATED = 1.05, 0.005
 BACKTRACKS, KEPT = 4, 0.95
+PATIENCE = 60  # steps in which the overflow does not fall
+JITTER = 0.001  # of the core: cells that nets pull to one place are told apart
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,9 @@ def _descend(
     count, (columns, rows) = len(layout.free), layout.shape
     size = np.array([[columns], [rows]], float)
     here = rng.uniform(0, 1, (2, len(layout.boxes.width))) * size
-    here[:, :count] = size / 2 + rng.normal(0, 0.01, (2, count)) * size
+    middles = np.stack([layout.x, layout.y])
+    drawn = rng.normal(0, JITTER, (2, count)) * size
+    here[:, :count] = quadratic_start(layout.netlist, middles, size[:, 0] / 2) + drawn
     here = _inside(layout, here)
     overflow, degree = 1.0, _degrees(layout)
     step = _evaluate(layout, here, 0.0, _gamma(overflow), degree)
@@ -154,6 +159,7 @@ def _descend(
     step = _evaluate(layout, here, weight, _gamma(overflow), degree)
     major, before, ahead = here, step.wirelength, here
     pace, length = 1.0, 0.01 * columns / max(float(np.abs(step.gradient).max()), 1e-300)
+    least, calm = math.inf, 0
     for number in range(spread.max_steps):
         if control.stop():
             break
@@ -172,6 +178,11 @@ def _descend(
         if watch is not None:
             watch("spread", _placement(layout, major))
         overflow = _overflow(layout, major[:, :count])
+        if overflow < least - 1e-3:
+            least, calm = overflow, number
+        elif number - calm >= PATIENCE:
+            # Cells slosh: momentum is taken from them (O'Donoghue and Candès 2015).
+            pace, calm = 1.0, number
         grown = (step.wirelength - before) / (TOLERATED * max(before, 1e-300))
         before = step.wirelength
         weight *= GROWTH ** float(np.clip(1 - grown, -1, 1))

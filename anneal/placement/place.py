@@ -6,6 +6,7 @@ import numpy as np
 
 from anneal.control import Control
 from anneal.placement.analytic import Spread, place_globally
+from anneal.placement.density import narrowed, widened
 from anneal.placement.legalise import legalise
 from anneal.placement.netlist import Netlist, Placement, Watch, hpwl
 from anneal.placement.refine import HOT, refine
@@ -13,12 +14,14 @@ from anneal.placement.refine import HOT, refine
 MOVES_PER_CELL = 2000.0
 # After gradients the cells are near their places: annealing hotter would lose that again.
 HOT_AFTER = HOT / 5
+# How full the rows are where cells are spread: with some room left they find their places better.
+SPREAD = 0.95
 
 
 def place(
     netlist: Netlist,
     *,
-    density: float = 0.95,
+    density: float = 1.0,
     moves_per_cell: float = MOVES_PER_CELL,
     rng: np.random.Generator,
     control: Control,
@@ -26,10 +29,10 @@ def place(
 ) -> Placement:
     """Return a legal placement of short wirelength.
 
-    ``density``: how full the rows may be where cells are spread. ``moves_per_cell``: of annealing,
-    where no time limit says otherwise. ``watch``: called while cells are spread, once they are on
-    sites, and while they are annealed. Raises :class:`~anneal.errors.InfeasibleError` where cells
-    do not fit.
+    ``density``: how full the rows may be anywhere, not less than they are on the whole.
+    ``moves_per_cell``: of annealing, where no time limit says otherwise. ``watch``: called while
+    cells are spread, once they are on sites, and while they are annealed. Raises
+    :class:`~anneal.errors.InfeasibleError` where cells do not fit.
 
     >>> from anneal.placement.grids import DEGREES, grid_netlist
     >>> netlist, best = grid_netlist(columns=9, rows=9, degrees=DEGREES, utilisation=0.8, seed=1)
@@ -37,15 +40,16 @@ def place(
     >>> bool(hpwl(netlist, best) <= hpwl(netlist, found) < 1.6 * hpwl(netlist, best))
     True
     """
-    used = netlist.cell_area / netlist.rows.area
-    spread = Spread(density=max(density, min(1.0, used)))
+    wide = widened(netlist, density, rng)
+    spread = Spread(density=max(SPREAD, min(1.0, wide.cell_area / wide.rows.area)))
     # Annealing has its own measure of what is done; spreading is not interrupted half-way.
-    rough = place_globally(netlist, spread, rng=rng, control=Control(), watch=watch)
-    legal = legalise(netlist, rough)
+    rough = place_globally(wide, spread, rng=rng, control=Control(), watch=watch)
+    legal = legalise(wide, rough)
     if watch is not None:
         watch("on sites", legal)
-    control.improve(hpwl(netlist, legal))
-    return refine(
-        netlist, legal, moves_per_cell=moves_per_cell, hot=HOT_AFTER, rng=rng, control=control,
+    control.improve(hpwl(wide, legal))
+    found = refine(
+        wide, legal, moves_per_cell=moves_per_cell, hot=HOT_AFTER, rng=rng, control=control,
         watch=watch,
     )  # fmt: skip
+    return narrowed(netlist, wide, found)

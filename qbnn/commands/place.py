@@ -42,8 +42,9 @@ def netlist(
     file: Aux,
     out: Out,
     density: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="How full rows may be where cells are spread.")
-    ] = 0.95,
+        float,
+        typer.Option(min=0.01, max=1.0, help="How full rows may be anywhere; 1 packs cells."),
+    ] = 1.0,
     moves: Moves = 2000.0,
     time: Seconds = None,
     film: Film = False,

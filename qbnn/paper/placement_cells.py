@@ -26,8 +26,8 @@ def netlist_specs(wanted: Wanted) -> Iterator[Spec]:
     """Yield placements of the netlist: ours, and Coloquinte's spread and packed."""
     if wanted.file(NETLIST) is None or not wanted.chosen(["ibm01"]):
         return
-    for method in ("ours", "even"):
-        spec: Spec = {"instance": "ibm01", "method": method, "density": DENSITY}
+    for method, density in (("even", DENSITY), ("ours", None)):
+        spec: Spec = {"instance": "ibm01", "method": method, "density": density}
         yield from wanted.seeded({**spec, "time_limit": wanted.time_limit}, 3)
     for method, density in (("coloquinte", DENSITY), ("packed", None)):
         spec = {"instance": "ibm01", "method": method, "density": density}
@@ -38,7 +38,7 @@ def run_netlist(spec: Spec, wanted: Wanted) -> Result:
     """Place; judged by our wirelength and our verify.
 
     ``even``: Coloquinte makes cells wider until they cover the density, so that once they have
-    their widths again no place is fuller than what they cover, over the density.
+    their widths again no place is fuller than what they cover, over the density; so do we then.
     """
     netlist = bookshelf.read(there(wanted.file(NETLIST)))
     if "peer" in spec:
@@ -46,7 +46,7 @@ def run_netlist(spec: Spec, wanted: Wanted) -> Result:
         found, clock = coloquinte_placement(netlist, density=density, seed=seed)
         return {**judged(netlist, found), **clock._asdict()}
     used = netlist.cell_area / netlist.rows.area
-    density = spec["density"] if spec["method"] == "ours" else used / spec["density"]
+    density = 1.0 if spec["density"] is None else used / spec["density"]
     rng, control = np.random.default_rng(spec["seed"]), Control(time_limit=spec["time_limit"])
     found, clock = clocked(lambda: place(netlist, density=density, rng=rng, control=control))
     return {**judged(netlist, found), **clock._asdict()}
