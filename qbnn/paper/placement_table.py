@@ -142,11 +142,12 @@ Assignment: best known costs are QAPLIB's; a run ends there, or with its time. B
 best of 30 random starts, our engine has one thread and exactly the seconds that FAQ took.
 Partition: the same hypergraph, through an hMETIS file, the same tolerance and number of threads.
 Netlist: Coloquinte, of default effort, makes cells wider until they cover the density and places
-them so; *as even* is ours spread to no more than what is left of that once they have their widths
-again, so that both begin with the same free space everywhere; *packed* is Coloquinte with cells as
-they are. Our annealing may close gaps: *fullest* is how full the fullest twentieth of bins is.
-Refine: *before* is what was given, put on sites by our legaliser where it was not; *shorter* is
-beside what was given. Floorplans are for area alone, with rotation.
+them so; *as even* is ours with cells as wide as these, so that both leave the same space free
+everywhere; *packed* is Coloquinte with cells as they are, *ours* packs them too. *fullest* is how
+full the fullest twentieth of the bins is. Refine: *before* is what was given, put on sites by our
+legaliser where it was not; *shorter* is beside what was given, and of Coloquinte's, which leaves
+space free, most of it comes from closing that. Floorplans are for area alone, with rotation, and
+their sides are free.
 Large: a netlist whose shortest wirelength is known; memory is the most that its process had."""
 
 
