@@ -100,7 +100,7 @@ def models_of(problem: Problem) -> tuple[dimod.BinaryQuadraticModel, Given | Non
     >>> from anneal.problems.assignment import Assignment
     >>> whole, apart = models_of(Assignment.generate(seed=1, num_facilities=4))
     >>> whole.num_interactions, apart[0].num_interactions
-    (112, 64)
+    (84, 36)
     """
     model, squares = problem.split()
     if squares is None:

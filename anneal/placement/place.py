@@ -11,7 +11,7 @@ from anneal.placement.legalise import legalise
 from anneal.placement.netlist import Netlist, Placement, Watch, hpwl
 from anneal.placement.refine import HOT, refine
 
-MOVES_PER_CELL = 2000.0
+MOVES_PER_CELL = 1000.0
 # After gradients the cells are near their places: annealing hotter would lose that again.
 HOT_AFTER = HOT / 5
 # How full the rows are where cells are spread: with some room left they find their places better.

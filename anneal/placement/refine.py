@@ -15,6 +15,7 @@ from anneal.placement.netlist import Floats, Ints, Netlist, Placement, Watch, ne
 from anneal.placement.verify import verify
 
 ROUNDS = 100
+MOVES_PER_CELL = 2000.0
 # Of the mean span of a net: where annealing begins. Colder than that nothing is lost.
 HOT, COLD = 0.1, 0.002
 WINDOW = (3, 24)  # rows and sites
@@ -40,7 +41,7 @@ def refine(
     netlist: Netlist,
     placement: Placement,
     *,
-    moves_per_cell: float = 2000.0,
+    moves_per_cell: float = MOVES_PER_CELL,
     hot: float = HOT,
     centred: bool = False,
     rng: np.random.Generator,

@@ -45,7 +45,7 @@ def netlist(
         float,
         typer.Option(min=0.01, max=1.0, help="How full rows may be anywhere; 1 packs cells."),
     ] = 1.0,
-    moves: Moves = 2000.0,
+    moves: Moves = 1000.0,
     time: Seconds = None,
     film: Film = False,
     seed: Seed = None,

@@ -20,7 +20,7 @@ from anneal.placement.pictures import (
     placement_picture,
     placement_svg,
 )
-from anneal.placement.place import MOVES_PER_CELL, place
+from anneal.placement.place import place
 from anneal.placement.refine import refine
 from anneal.placement.verify import MAX_PAIRS, verify
 from anneal.plots import energy_against_time
@@ -168,14 +168,14 @@ def run(
     return document
 
 
-def place_run(density: float, moves: float = MOVES_PER_CELL) -> Work:
+def place_run(density: float, moves: float) -> Work:
     """Return how to place a netlist from nothing."""
     return lambda netlist, control, rng, watch: place(
         netlist, density=density, moves_per_cell=moves, rng=rng, control=control, watch=watch
     )
 
 
-def refine_run(start: Placement, moves: float = MOVES_PER_CELL) -> Work:
+def refine_run(start: Placement, moves: float) -> Work:
     """Return how to make a legal placement shorter."""
     return lambda netlist, control, rng, watch: refine(
         netlist, start, moves_per_cell=moves, rng=rng, control=control, watch=watch
