@@ -14,7 +14,7 @@ from scipy import sparse
 
 from anneal.errors import InputError
 from anneal.kernels.energy import sparse_energies
-from anneal.squares import Squares
+from anneal.squares import Squares, joined
 
 Couplings: TypeAlias = sparse.csr_array | NDArray[np.float64]
 LARGEST_TOTAL = 1e300  # beyond this, sums on the way to an energy overflow
@@ -173,9 +173,7 @@ def multiplied_out(ising: Ising) -> Ising:
     """Return the same energies without squares."""
     if ising.squares is None:
         return ising
-    model = Ising(ising.h, ising.J, ising.offset).to_bqm()
-    ising.squares.add_to(model)
-    return Ising.from_bqm(model)
+    return Ising.from_bqm(joined(ising.to_bqm(), ising.squares))
 
 
 def integer_scale(*arrays: NDArray[np.float64], largest: float = 2.0**30) -> float | None:

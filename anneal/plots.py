@@ -165,6 +165,21 @@ def blank_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def plane_axes(box: tuple[float, float, float, float], *, width: float) -> tuple[Figure, Axes]:
+    """Return a figure so many inches wide, and bare axes of one scale for what is in a box: left,
+    low, right and top.
+    """
+    left, low, right, top = box
+    figure = blank_figure(width, 7 * max(0.2, min(3.0, (top - low) / (right - left))))
+    axes = figure.add_subplot()
+    margin = 0.03 * max(right - left, top - low)
+    axes.set_xlim(left - margin, right + margin)
+    axes.set_ylim(low - margin, top + margin)
+    axes.set_aspect("equal")
+    axes.axis("off")
+    return figure, axes
+
+
 def style_axes(axes: Axes) -> None:
     """Give axes the look of the house: two spines, and a light grid behind what is drawn."""
     axes.spines[["top", "right"]].set_visible(False)

@@ -55,9 +55,7 @@ def reduce(ising: Ising) -> Reduction:
     csr = ising.csr()
     n = ising.num_spins
     indices, weights = csr.indices.astype(np.int64), csr.data.copy()
-    biases = ising.h.copy()
-    shapes: list[Any] = [(n, np.int64), ((n, 2), np.int64), ((n, 2), float), (n, float)]
-    rules = tuple(np.empty(shape, kind) for shape, kind in shapes)
+    biases, rules = ising.h.copy(), _rules(n)
     count, constant, alive = eliminate(
         csr.indptr.astype(np.int64), indices, weights, biases, *rules
     )
@@ -76,3 +74,16 @@ def reduce(ising: Ising) -> Reduction:
     matrix.eliminate_zeros()
     matrix.sort_indices()
     return Reduction(Ising(biases[kept], matrix, ising.offset + constant), kept, n, rules)
+
+
+def untouched(ising: Ising) -> Reduction:
+    """Return the problem as it is, squares and all, with nothing to restore."""
+    return Reduction(ising, np.arange(ising.num_spins), ising.num_spins, _rules(0))
+
+
+def _rules(count: int) -> tuple[NDArray[Any], ...]:
+    """Return room for so many rules."""
+    shapes: list[Any] = [
+        (count, np.int64), ((count, 2), np.int64), ((count, 2), float), (count, float)
+    ]  # fmt: skip
+    return tuple(np.empty(shape, kind) for shape, kind in shapes)

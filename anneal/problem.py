@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anneal.errors import InputError
-from anneal.squares import Squares
+from anneal.squares import Squares, joined
 
 Sample: TypeAlias = Mapping[Any, int] | ArrayLike
 Solution: TypeAlias = Any
@@ -105,7 +105,7 @@ def models_of(problem: Problem) -> tuple[dimod.BinaryQuadraticModel, Given | Non
     model, squares = problem.split()
     if squares is None:
         return model, None
-    return problem.bqm(), (model, {"squares": squares})
+    return joined(model.copy(), squares), (model, {"squares": squares})
 
 
 def sample_values(

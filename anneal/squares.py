@@ -97,3 +97,17 @@ class Squares:
         steep = slope.multiply(slope)
         spread = steep @ total - np.asarray(steep.multiply(squares.T).sum(axis=1)).ravel()
         return bias, np.maximum(np.asarray(spread).ravel(), 0.0)
+
+
+def joined(
+    model: dimod.BinaryQuadraticModel, squares: Squares | None
+) -> dimod.BinaryQuadraticModel:
+    """Return ``model`` itself, with the squares multiplied out into it.
+
+    >>> model = dimod.BinaryQuadraticModel({"a": 0, "b": 0}, {}, "BINARY")
+    >>> float(joined(model, Squares([[1, 1]], right=1)).energy({"a": 1, "b": 1}))
+    1.0
+    """
+    if squares is not None:
+        squares.add_to(model)
+    return model

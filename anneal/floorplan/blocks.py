@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anneal.errors import InputError
-from anneal.placement.netlist import ORIENTATIONS, TURNS, Bools, Floats, Ints
+from anneal.placement.netlist import ORIENTATIONS, TURNS, Bools, Floats, Ints, box_spans
 
 Outline = tuple[float, float]
 
@@ -186,13 +186,7 @@ def hpwl(blocks: Blocks, plan: Floorplan) -> float:
 
 def net_spans(blocks: Blocks, plan: Floorplan) -> Floats:
     """Return width plus height of each net's box, (nets,); 0 of a net without pins."""
-    filled = np.diff(blocks.start) > 0
-    found = np.zeros(blocks.num_nets)
-    if filled.any():
-        first = blocks.start[:-1][filled]
-        for at in blocks.pins_at(plan):
-            found[filled] += np.maximum.reduceat(at, first) - np.minimum.reduceat(at, first)
-    return found
+    return box_spans(blocks.start, blocks.pins_at(plan))
 
 
 def evaluate(

@@ -17,8 +17,19 @@ def read(path: Pathlike) -> Blocks:
 
     Raises :class:`~anneal.errors.InputError` for what is malformed, and any other name.
     """
-    name = Path(path).name.removesuffix(".gz")
-    suffix = Path(name).suffix.lower()
-    if suffix not in READERS:
+    if not has_blocks(path):
         raise InputError(f"expected a file of {' or '.join(READERS)}", path=path)
-    return READERS[suffix](path)
+    return READERS[_suffix(path)](path)
+
+
+def has_blocks(path: Pathlike) -> bool:
+    """Return whether a file is one of blocks, by its name.
+
+    >>> has_blocks("n100.blocks.gz"), has_blocks("ibm01.aux")
+    (True, False)
+    """
+    return _suffix(path) in READERS
+
+
+def _suffix(path: Pathlike) -> str:
+    return Path(Path(path).name.removesuffix(".gz")).suffix.lower()

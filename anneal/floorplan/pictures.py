@@ -10,11 +10,11 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from anneal.floorplan.blocks import Blocks, Floorplan, Outline, net_spans
-from anneal.plots import ImageFormat, blank_figure, image_bytes
+from anneal.plots import ImageFormat, image_bytes, plane_axes
 
 MAX_LINES = 3000
 HARD, SOFT, PADS, LINES = "#9fc5e8", "#b6d7a8", "#666666", "#cc3311"
-POINTS_PER_INCH = 72
+INCHES, POINTS_PER_INCH = 7.0, 72
 
 
 def floorplan_picture(
@@ -31,15 +31,7 @@ def floorplan_picture(
     Pads are drawn where they are on nets that are, or around the blocks; names where they have
     room. ``outline``: drawn dashed, from (0, 0) on.
     """
-    left, low, right, top = _frame(blocks, plan, outline)
-    high = 7 * max(0.2, min(3.0, (top - low) / (right - left)))
-    figure = blank_figure(7.0, high)
-    axes = figure.add_subplot()
-    margin = 0.03 * max(right - left, top - low)
-    axes.set_xlim(left - margin, right + margin)
-    axes.set_ylim(low - margin, top + margin)
-    axes.set_aspect("equal")
-    axes.axis("off")
+    figure, axes = plane_axes(_frame(blocks, plan, outline), width=INCHES)
     colours = np.where(blocks.soft, SOFT, HARD).tolist()
     corners = list(_corners(plan))
     axes.add_collection(PolyCollection(corners, facecolors=colours, edgecolors="0.2", lw=0.6))
@@ -51,7 +43,7 @@ def floorplan_picture(
         lines = fly_lines(blocks, plan, min(nets, MAX_LINES))
         axes.add_collection(LineCollection(list(lines), colors=LINES, linewidths=0.4, alpha=0.6))
     if names:
-        _names(axes, blocks, plan, 7 * POINTS_PER_INCH / (right - left + 2 * margin))
+        _names(axes, blocks, plan, INCHES * POINTS_PER_INCH / float(np.diff(axes.get_xlim())[0]))
     return image_bytes(figure, image)
 
 

@@ -35,12 +35,12 @@ def read(path: Pathlike) -> Blocks:
     text = Words(path)
     names, shapes, pads = _blocks(text)
     places = np.zeros((len(pads), 2))
-    beside = _beside(path, "pl")
-    if beside is not None:
-        places = _pads(Words(beside), names, pads)
+    plan = beside(path, "pl")
+    if plan is not None:
+        places = _pads(Words(plan), names, pads)
     elif pads:
         raise text.error(f"has {len(pads)} terminals, but no .pl file beside it places them")
-    nets = _beside(path, "nets")
+    nets = beside(path, "nets")
     index = {name: at for at, name in enumerate([*names, *pads])}
     given = _nets(Words(nets), index, shapes) if nets is not None else _no_nets()
     try:
@@ -112,7 +112,7 @@ class _Place(NamedTuple):
     orientation: int
 
 
-def _beside(path: Pathlike, kind: str) -> Path | None:
+def beside(path: Pathlike, kind: str) -> Path | None:
     """Return the file of the same name and another kind, compressed or not."""
     base = Path(path)
     base = base.with_suffix("") if base.suffix == ".gz" else base

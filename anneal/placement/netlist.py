@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -210,11 +210,21 @@ def hpwl(
 
 def net_spans(netlist: Netlist, placement: Placement, *, centred: bool = False) -> Floats:
     """Return width plus height of each net's box, (nets,); 0 of a net without pins."""
-    filled = np.diff(netlist.start) > 0
-    found = np.zeros(netlist.num_nets)
-    if not filled.any():
-        return found
-    first = netlist.start[:-1][filled]
-    for at in netlist.pins_at(placement, centred=centred):
-        found[filled] += np.maximum.reduceat(at, first) - np.minimum.reduceat(at, first)
+    return box_spans(netlist.start, netlist.pins_at(placement, centred=centred))
+
+
+def box_spans(start: Ints, axes: Iterable[Floats]) -> Floats:
+    """Return the sides' sum of the box around each net's pins, (nets,); 0 of a net without pins.
+
+    Net k has the pins ``start[k] … start[k + 1] - 1``; ``axes``: where all pins are, (pins,) each.
+
+    >>> box_spans(np.array([0, 2, 2]), [np.array([1.0, 3.0]), np.array([5.0, 4.0])]).tolist()
+    [3.0, 0.0]
+    """
+    filled = np.diff(start) > 0
+    found = np.zeros(len(filled))
+    if filled.any():
+        first = start[:-1][filled]
+        for at in axes:
+            found[filled] += np.maximum.reduceat(at, first) - np.minimum.reduceat(at, first)
     return found

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from anneal.placement.analytic import bin_shape
 from anneal.placement.netlist import Floats, Netlist, Placement, net_spans
 from anneal.placement.spreading import Boxes, fill
-from anneal.plots import ImageFormat, blank_figure, image_bytes
+from anneal.plots import ImageFormat, image_bytes, plane_axes
 
 MAX_LINES = 3000
 CELLS_OF_A_PATH = 400
@@ -146,14 +146,7 @@ def fly_lines(netlist: Netlist, placement: Placement, count: int) -> NDArray[Any
 
 def _core(netlist: Netlist) -> tuple[Any, Any]:
     left, low, right, top = netlist.rows.core
-    high = 7 * max(0.2, min(3.0, (top - low) / (right - left)))
-    figure = blank_figure(7.5, high)
-    axes = figure.add_subplot()
-    margin = 0.03 * max(right - left, top - low)
-    axes.set_xlim(left - margin, right + margin)
-    axes.set_ylim(low - margin, top + margin)
-    axes.set_aspect("equal")
-    axes.axis("off")
+    figure, axes = plane_axes((left, low, right, top), width=7.5)
     axes.plot([left, right, right, left, left], [low, low, top, top, low], color="0.3", lw=0.6)
     return figure, axes
 

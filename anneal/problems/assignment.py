@@ -21,7 +21,7 @@ from anneal.penalties import (
 )
 from anneal.problem import Problem, Sample, Seed, Solution, as_sample, sample_values
 from anneal.problems import edges
-from anneal.squares import Squares
+from anneal.squares import Squares, joined
 
 Matrix = NDArray[np.float64]
 Permutation = NDArray[np.int64]
@@ -79,9 +79,7 @@ class Assignment(Problem):
         Products that no permutation has (one facility at two sites, two at one) carry the penalty
         alone.
         """
-        model, squares = self.split()
-        squares.add_to(model)
-        return model
+        return joined(*self.split())
 
     def split(self) -> tuple[dimod.BinaryQuadraticModel, Squares]:
         """Return the cost, and the squares of the rows and the columns."""

@@ -15,7 +15,7 @@ from anneal.penalties import above, measured_assignment_penalty
 from anneal.problem import Problem, Sample, Seed, Solution, as_sample, sample_values
 from anneal.problems import edges
 from anneal.problems.assignment import Assignment, Matrix, Permutation
-from anneal.squares import Squares
+from anneal.squares import Squares, joined
 
 MEASURED_CHAIN = 4.0  # times the penalty: an annealer breaks chains below 2, above 4 it gains none
 
@@ -71,9 +71,7 @@ class DomainWallAssignment(Problem):
         """Return the model of n·(n − 1) bits; two facilities at a site also pay the longest
         distance.
         """
-        model, squares = self.split()
-        squares.add_to(model)
-        return model
+        return joined(*self.split())
 
     def split(self) -> tuple[dimod.BinaryQuadraticModel, Squares]:
         """Return the cost with its chains, and the squares of the sites."""

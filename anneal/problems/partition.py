@@ -15,7 +15,7 @@ from anneal.partition.hypergraph import Hypergraph, are_whole, side_limits
 from anneal.penalties import above
 from anneal.problem import Problem, Sample, Seed, Solution, Values, as_sample, sample_values
 from anneal.problems import edges
-from anneal.squares import Squares
+from anneal.squares import Squares, joined
 
 MOST_AREA = 10**6  # of all vertices: which sums of areas exist is kept as that many bits
 
@@ -85,10 +85,7 @@ class HypergraphBisection(Problem):
         one costs w (y − z + Σ_v x_v (1 − y) + Σ_v z (1 − x_v)), of which the least over y and z is
         the cut: y = 0 costs w for each vertex in part 1, and z = 1 for each in part 0.
         """
-        model, squares = self.split()
-        if squares is not None:
-            squares.add_to(model)
-        return model
+        return joined(*self.split())
 
     def split(self) -> tuple[dimod.BinaryQuadraticModel, Squares | None]:
         """Return the cut, and the square of the balance where there is an area."""

@@ -10,15 +10,12 @@ from numpy.typing import NDArray
 from anneal.control import Control
 from anneal.ising import Couplings, Ising, multiplied_out
 from anneal.layouts import ROWS_ABOVE
-from anneal.presolve import Reduction, reduce
+from anneal.presolve import Reduction, reduce, untouched
 from anneal.sampler import IsingSampler
 from anneal.solvers import get_solver
 from anneal.squares import Squares
 
 EXHAUSTIVE = 24  # spins whose 2²⁴ states take a few hundredths of a second
-
-
-CONSTRAINED = "anneal", "constraints stay squares, and annealing moves along them"
 
 
 def choose(ising: Ising) -> tuple[str, str]:
@@ -28,6 +25,8 @@ def choose(ising: Ising) -> tuple[str, str]:
         return "exact", "presolve eliminated every variable, the result is proven"
     if n <= EXHAUSTIVE:
         return "exact", f"{n} variables: all {2**n} states are searched, the result is proven"
+    if ising.squares is not None:
+        return "anneal", "constraints stay squares, and annealing moves along them"
     if ising.density > ROWS_ABOVE:
         return (
             "tabu",
@@ -40,8 +39,14 @@ def choose(ising: Ising) -> tuple[str, str]:
 
 
 def plan(ising: Ising) -> tuple[Reduction, str, str]:
-    """What presolve leaves of a problem, the solver for that, and why."""
-    reduction = reduce(ising)
+    """What presolve leaves of a problem, the solver for that, and why.
+
+    Squares are not presolved; those of few variables are multiplied out.
+    """
+    if ising.squares is not None and ising.num_spins > EXHAUSTIVE:
+        reduction = untouched(ising)
+    else:
+        reduction = reduce(multiplied_out(ising))
     return reduction, *choose(reduction.ising)
 
 
@@ -83,13 +88,7 @@ class AutoSampler(IsingSampler):
             "num_reads": num_reads,
             "num_threads": num_threads,
         }
-        if squares is not None and h.shape[1] > EXHAUSTIVE:
-            name, reason = CONSTRAINED
-            control.info.update(solver=name, reason=reason, presolved=h.shape[1])
-            sampler = get_solver(name)()
-            found = sampler.search(h, J, initial=initial, squares=squares, **common, **options)
-            return np.asarray(found)
-        isings = [multiplied_out(Ising(linear, J, squares=squares)) for linear in h]
+        isings = [Ising(linear, J, squares=squares) for linear in h]
         return np.stack([_solve(ising, initial, common, options) for ising in isings])
 
 
@@ -100,20 +99,19 @@ def _solve(
     reduction, name, reason = plan(ising)
     small = reduction.ising
     control.info.update(solver=name, reason=reason, presolved=small.num_spins)
-    reads = common["num_reads"] or 1
     if small.num_spins == 0:
         control.info["proven"] = True
         control.improve(small.offset)
-        return reduction.expand(np.empty((reads, 0), np.int8))
+        return reduction.expand(np.empty((common["num_reads"] or 1, 0), np.int8))
     # Its kernel is loaded by now, not at the end.
     reduction.expand(np.empty((0, small.num_spins), np.int8))
     if initial is not None:
         initial = reduction.restrict(initial)
     constant, control.offset = control.offset, control.offset + small.offset
-    sampler = get_solver(name)()
-    found = sampler.search(
-        small.h[None], small.J, initial=initial, **common, **(options if name != "exact" else {})
-    )
+    given = {} if name == "exact" else options
+    if small.squares is not None:
+        given = given | {"squares": small.squares}
+    found = get_solver(name)().search(small.h[None], small.J, initial=initial, **common, **given)
     control.offset = constant
     whole = reduction.expand(found[0])
-    return np.asarray(whole[np.arange(reads) % len(whole)])
+    return np.asarray(whole[np.arange(common["num_reads"] or len(whole)) % len(whole)])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qbnn.commands.shared import NETWORKS, Json, Quiet, add
+from qbnn.commands.shared import NETWORKS, Json, Quiet, add, spelled, words_of
 from qbnn.commands.train import DataDir, Device, Limit
 
 if TYPE_CHECKING:
@@ -74,7 +73,8 @@ def deformed_table(
     chosen: dict[str, Any] = {"datasets": datasets, "architectures": architectures}
     chosen |= {"families": families, "seeds": seeds, "epochs": epochs}
     chosen |= {"learning_rate": learning_rate, "limit": limit}
-    command = _command(out, chosen)
+    where = None if out == RESULTS else out
+    command = spelled("qbnn paper deformed-table", {"out": where, **chosen})
     document: dict[str, Any] = {"out": str(out), "done": None, "left": None, "interrupted": False}
     if not report:
         cells = _cells(chosen, sweep=sweep)
@@ -114,7 +114,7 @@ def speed(
     from qbnn.paper.step_rates import rates, tables
     from qbnn.terminal.console import make_folder, say
 
-    names = [word.strip() for word in networks.split(",")]
+    names = words_of(networks)
     if unknown := [name for name in names if name not in KNOWN]:
         raise InputError(f"unknown network '{unknown[0]}'; known: {', '.join(KNOWN)}")
     records, rows = RecordFile(make_folder(out) / "speed.jsonl"), []
@@ -173,7 +173,7 @@ def pbnet(
 def _counts(option: str, text: str) -> list[int]:
     from anneal.errors import InputError
 
-    words = [word.strip() for word in text.split(",")]
+    words = words_of(text)
     if not all(word.isdecimal() and int(word) > 0 for word in words):
         raise InputError(f"{option} wants whole numbers above 0, joined by commas, not '{text}'")
     return [int(word) for word in words]
@@ -186,9 +186,7 @@ def _cells(chosen: dict[str, Any], *, sweep: bool) -> list[Cell]:
     from qbnn.terminal.reports import parse_seeds
 
     given: dict[str, Any] = {
-        key: [word.strip() for word in chosen[name].split(",")]
-        for key, name in _LISTS.items()
-        if chosen[name] is not None
+        key: words_of(chosen[name]) for key, name in _LISTS.items() if chosen[name] is not None
     }
     given |= {"epochs": chosen["epochs"]}
     if sweep:
@@ -260,15 +258,6 @@ def _list(cells: list[Cell], data: Data, out: Path, *, json: bool) -> None:
         return
     for cell, there in states.items():
         print(f"{cell}{' done' if there else ''}")
-
-
-def _command(out: Path, chosen: dict[str, Any]) -> str:
-    """Return the command that makes these rows, whatever the machine."""
-    words = ["qbnn", "paper", "deformed-table", *(["--out", str(out)] if out != RESULTS else [])]
-    for name, value in chosen.items():
-        if value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(words)
 
 
 def register(group: typer.Typer) -> None:

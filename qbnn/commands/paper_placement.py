@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qbnn.commands.shared import PROBLEMS, Quiet, add
+from qbnn.commands.shared import PROBLEMS, Quiet, add, spelled, words_of
 
 if TYPE_CHECKING:
     from anneal.records import Record
@@ -59,12 +58,12 @@ def placement_table(
     given = {"parts": parts, "instances": instances, "seeds": seeds, "time_limit": time_limit}
     given |= {"cells": None if cells == 200_000 else cells}
     given |= {"threads": None if threads == 1 else threads}
-    command = _command(given)
+    command = spelled("qbnn paper placement-table", given)
     if not report:
         folder = data_dir or (Path(named) if (named := os.environ.get("QBNN_DATA")) else None)
-        names = None if instances is None else _words(instances)
+        names = None if instances is None else words_of(instances)
         wanted = Wanted(folder, names, seeds, time_limit, threads, cells)
-        _run(None if parts is None else _words(parts), wanted, out, command, quiet=quiet)
+        _run(None if parts is None else words_of(parts), wanted, out, command, quiet=quiet)
     write_page(out, command=command)
     if not quiet:
         print(out / "README.md")
@@ -106,19 +105,6 @@ def _line(row: Record) -> str:
 
 
 _FIGURES = ("cost", "faq_cost", "best_known", "cut", "given", "hpwl", "dead_space")
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",")]
-
-
-def _command(given: dict[str, Any]) -> str:
-    """Return the command that makes these rows, whatever the machine."""
-    words = ["qbnn", "paper", "placement-table"]
-    for name, value in given.items():
-        if value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(words)
 
 
 def register(group: typer.Typer) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qbnn.commands.shared import NETWORKS, Quiet, add
+from qbnn.commands.shared import NETWORKS, Quiet, add, words_of
 from qbnn.commands.train import DataDir
 
 if TYPE_CHECKING:
@@ -46,11 +46,7 @@ def adaround_table(
     from qbnn.terminal.console import make_folder, say
 
     given = {"networks": networks, "widths": widths, "methods": methods}
-    names = {
-        key: [word.strip() for word in text.split(",")]
-        for key, text in given.items()
-        if text is not None
-    }
+    names = {key: words_of(text) for key, text in given.items() if text is not None}
     wanted = roundings(**names, num_calibration=calibration, limit=limit, size=size, seed=seed)
 
     def tell(done: int, total: int, row: Record) -> None:

@@ -105,9 +105,10 @@ def evaluate(
 
 def _terminal(file: Path) -> Any:
     """Return what knows files of this kind: of cells, or of blocks."""
+    from anneal.floorplan.files import has_blocks
     from qbnn.terminal import floorplan, place
 
-    return floorplan if floorplan.has_blocks(file) else place
+    return floorplan if has_blocks(file) else place
 
 
 def _tell(label: str, file: Path, found: dict[str, Any], *, json: bool, quiet: bool) -> None:
@@ -175,9 +176,10 @@ def generate(
 
     Beside it is a placement that is as good as any.
     """
+    from anneal.floorplan.files import has_blocks
     from qbnn.terminal import floorplan, place
 
-    if floorplan.has_blocks(out):
+    if has_blocks(out):
         made = floorplan.generated(out, num_blocks=blocks, seed=seed)
         tell("place generate", str(out), made, json=json)
         return

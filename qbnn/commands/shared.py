@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +48,26 @@ def add(
     """Add a command to a panel of the help; its own help ends with examples."""
     lines = "\n\n".join(["Examples:", *(f"  {line}" for line in examples)])
     app.command(name, cls=Command, epilog=lines, rich_help_panel=panel)(function)
+
+
+def words_of(text: str) -> list[str]:
+    """Return what commas join.
+
+    >>> words_of("A, B")
+    ['A', 'B']
+    """
+    return [word.strip() for word in text.split(",")]
+
+
+def spelled(command: str, options: Mapping[str, Any]) -> str:
+    """Return the line that calls a command, without options that are None.
+
+    >>> spelled("qbnn paper speed", {"out": "runs/a b", "batch_sizes": 128, "networks": None})
+    "qbnn paper speed --out 'runs/a b' --batch-sizes 128"
+    """
+    pairs = ((f"--{name.replace('_', '-')}", value) for name, value in options.items())
+    words = [str(word) for name, value in pairs if value is not None for word in (name, value)]
+    return " ".join([command, shlex.join(words)]).strip()
 
 
 def tell(

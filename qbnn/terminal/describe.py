@@ -13,9 +13,10 @@ from anneal import registry
 from anneal.instances import FORMATS, get_format
 from anneal.ising import Ising, integer_scale
 from anneal.problems import PROBLEMS, get_problem
+from anneal.sampler import with_squares
 from anneal.schedules import automatic_betas
 from anneal.solvers import SOLVERS, get_solver
-from anneal.solvers.auto import CONSTRAINED, EXHAUSTIVE, plan
+from anneal.solvers.auto import plan
 from anneal.suites import SUITES
 from anneal.tables import Column, Table, column
 from qbnn.architectures import ARCHITECTURES, SUITED
@@ -31,10 +32,11 @@ def facts(loaded: Loaded) -> dict[str, Any]:
     ising = Ising.from_bqm(loaded.bqm)
     csr = ising.csr()
     degrees = np.diff(csr.indptr)
-    reduction, solver, reason = plan(ising)
-    left = reduction.ising.num_spins
-    if loaded.models[1] is not None and ising.num_spins > EXHAUSTIVE:
-        left, (solver, reason) = ising.num_spins, CONSTRAINED
+    apart = loaded.models[1]
+    posed = ising
+    if apart is not None:
+        posed = with_squares(Ising.from_bqm(apart[0]), apart[1]["squares"])
+    reduction, solver, reason = plan(posed)
     own = loaded.problem.describe()
     return {
         "file": str(loaded.path),
@@ -53,7 +55,7 @@ def facts(loaded: Loaded) -> dict[str, Any]:
         "integer_scale": integer_scale(ising.h, csr.data),
         "solver": solver,
         "reason": reason,
-        "presolve_leaves": left,
+        "presolve_leaves": reduction.ising.num_spins,
         # The first and the last of two sweeps.
         "beta_range": [float(beta) for beta in automatic_betas(ising, 2)],
     }

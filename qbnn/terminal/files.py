@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from anneal.problem import Problem
 from anneal.problems import get_problem, write_problem
 from qbnn.terminal.console import check_file
 from qbnn.terminal.describe import generate_parameters
-from qbnn.terminal.settings import check_keys
+from qbnn.terminal.settings import check_keys, drawn_seed
 from qbnn.terminal.solve import load
 
 
@@ -32,9 +31,7 @@ def generate(
     given = dict(parameters or {})
     check_keys(given, generate_parameters(problem), kind="parameter")
     check_file(out)
-    drawn = secrets.randbelow(2**31) if seed is None else seed
-    if drawn < 0:
-        raise InputError(f"seed must not be negative, is {drawn}")
+    drawn = drawn_seed(seed)
     made = _generated(problem, drawn, given)
     write_problem(made, out, format=format)
     return {"file": str(out), "seed": drawn, "parameters": given, **made.describe()}

@@ -32,15 +32,12 @@ CAPTIONS = {
 LINES = 50  # nets drawn on a run's page
 
 
-def has_blocks(path: Path) -> bool:
-    """Return whether a file is one of blocks, by its name."""
-    return Path(path.name.removesuffix(".gz")).suffix.lower() in files.READERS
-
-
 def read(path: Path, placement: Pathlike | None = None) -> tuple[Blocks, Floorplan]:
     """Return blocks with a floorplan of theirs: of a file, or of the .pl file beside them."""
     blocks = files.read(path)
-    given = path.with_suffix(".pl") if placement is None else placement
+    given = gsrc.beside(path, "pl") if placement is None else placement
+    if given is None:
+        raise InputError("no .pl file lies beside it: name one with --placement", path=path)
     return blocks, gsrc.read_plan(given, blocks)
 
 

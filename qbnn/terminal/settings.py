@@ -45,8 +45,7 @@ class SolveSettings(BaseModel):
         >>> SolveSettings(seed=7).seeded().seed
         7
         """
-        drawn = secrets.randbelow(2**31) if self.seed is None else self.seed
-        return self.model_copy(update={"seed": drawn})
+        return self.model_copy(update={"seed": drawn_seed(self.seed)})
 
     def to_toml(self) -> str:
         """Return the file that :func:`load_settings` reads back, without what is not set.
