@@ -25,17 +25,18 @@ from anneal.kernels.sparse import lane_energies, sparse_anneal, subtract_down
 if TYPE_CHECKING:
     from anneal.constrained import SquaresLayout
     from anneal.layouts import DenseLayout, Layout, SparseLayout
+    from anneal.multispin import BitLayout
 
 BLOCK = 4096  # spins of all lanes turned over at once
 HOTTEST = 2.0**24  # accepts every move: times the largest integer; of floats, below a row's pad
 
 
 class Replicas(abc.ABC):
-    """What both kinds of replicas share: random numbers, temperatures and the descent."""
+    """What all kinds of replicas share: random numbers, temperatures and the descent."""
 
     def __init__(
         self,
-        layout: Layout | SquaresLayout,
+        layout: Layout | SquaresLayout | BitLayout,
         rng: np.random.Generator,
         gibbs: bool,
         shuffled: bool = False,
@@ -47,7 +48,7 @@ class Replicas(abc.ABC):
         self.state = new_state(rng)
         self.rng = rng
         self.kind = layout.kind
-        self.quantiles = logistic_quantiles if gibbs else exponential_quantiles
+        self.quantiles: Any = logistic_quantiles if gibbs else exponential_quantiles
         self.in_turn = np.arange(layout.num_spins, dtype=np.int32)
         self.order = self.in_turn[:0] if shuffled else self.in_turn
         # float32 has no coefficient below 2⁻²⁰ of the largest field

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from anneal.ising import Ising
 from anneal.layouts import DenseLayout, Numbers, SparseLayout
+from anneal.multispin import BitLayout
 
 Floats = NDArray[np.float64]
 Spins = NDArray[np.int8]
@@ -23,11 +24,16 @@ FORCED = {
 }
 SPARSE_KINDS = list(FORCED)
 DENSE_KINDS = ["int32", "float32", "float64"]
-LAYOUTS = [("sparse", kind) for kind in SPARSE_KINDS] + [("dense", kind) for kind in DENSE_KINDS]
+FIELDS = [("sparse", kind) for kind in SPARSE_KINDS] + [("dense", kind) for kind in DENSE_KINDS]
+FLOATS = [(family, kind) for family, kind in FIELDS if kind.startswith("float")]
+LAYOUTS = [*FIELDS, ("bits", "uint8")]
+LAWS = [(*layout, False) for layout in LAYOUTS] + [(*layout, True) for layout in FIELDS]  # Gibbs'
 
 
-def forced_layout(ising: Ising, family: str, kind: str) -> SparseLayout | DenseLayout:
+def forced_layout(ising: Ising, family: str, kind: str) -> SparseLayout | DenseLayout | BitLayout:
     """Return the layout of that family and field type, whatever the sizes of the coefficients."""
+    if family == "bits":
+        return BitLayout(ising.h, ising.J, Numbers.of(ising.h[np.newaxis], ising.J))
     make = SparseLayout if family == "sparse" else DenseLayout
     layout = make(ising.h, ising.J, FORCED[kind])
     assert layout.kind == np.dtype(kind)

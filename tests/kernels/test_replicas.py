@@ -10,7 +10,8 @@ import pytest
 from anneal.ising import Ising
 from anneal.kernels.sparse import lane_energies
 from anneal.layouts import DenseLayout, Numbers, SparseLayout, choose_layout
-from tests.kernels.reference import LAYOUTS, forced_layout, random_ising
+from anneal.multispin import BitLayout
+from tests.kernels.reference import FIELDS, FLOATS, LAYOUTS, forced_layout, random_ising
 
 TEMPERATURES = np.geomspace(20, 0.2, 40)
 
@@ -38,7 +39,7 @@ def test_fields_and_energies_follow_the_spins(family: str, kind: str, num_spins:
         assert (replicas.energies() == ising.energies(states)).all()
 
 
-@pytest.mark.parametrize(("family", "kind"), LAYOUTS[3:5] + LAYOUTS[6:])
+@pytest.mark.parametrize(("family", "kind"), FLOATS)
 def test_float_fields_do_not_drift(family: str, kind: str) -> None:
     rng = np.random.default_rng(1)
     J = np.triu(rng.normal(size=(30, 30)), 1)
@@ -89,7 +90,7 @@ def test_states_that_are_set_are_the_states(family: str, kind: str) -> None:
     assert (replicas.energies() == ising.energies(states)).all()
 
 
-@pytest.mark.parametrize(("family", "kind"), LAYOUTS)
+@pytest.mark.parametrize(("family", "kind"), FIELDS)
 def test_each_lane_may_have_its_own_biases(family: str, kind: str) -> None:
     ising = random_ising(20, seed=8, density=0.3)
     h = np.random.default_rng(1).integers(-3, 4, (64, 20)).astype(np.float64)
@@ -157,6 +158,36 @@ def test_dense_problems_go_by_rows_and_the_rest_by_lanes() -> None:
     assert isinstance(choose_layout(dense.h, dense.J), DenseLayout)
     assert isinstance(choose_layout(dense.h, dense.J, lanes_only=True), SparseLayout)
     assert isinstance(choose_layout(sparse.h, sparse.J), SparseLayout)
+
+
+@pytest.mark.parametrize(("largest", "degree"), [(1, 3), (3, 1), (7, 2), (1, 62), (31, 2), (62, 1)])
+def test_bits_count_any_small_integers(largest: int, degree: int) -> None:
+    """Sums of up to three, five and seven bits, of couplings of up to six."""
+    n = degree + 2
+    J = np.zeros((n, n))
+    J[0, 1 : degree + 1] = J[1 : degree + 1, 0] = largest * (-1.0) ** np.arange(degree)
+    h = np.zeros(n)
+    h[1:3] = 62 - largest, -1
+    numbers = Numbers.of(h[np.newaxis], J)
+    assert BitLayout.fits(h[np.newaxis], J, numbers)
+    ising = Ising.from_arrays(h, J)
+    replicas = BitLayout(h, J, numbers).replicas(np.random.default_rng(1))
+    for temperatures in (TEMPERATURES, [np.inf], TEMPERATURES[-1:]):
+        replicas.anneal(np.array(temperatures), 3)
+        assert (replicas.energies() == ising.energies(replicas.states())).all()
+    replicas.descend()
+    states = replicas.states()
+    assert (states * exact_fields(ising, states) <= 0).all()
+
+
+def test_bits_take_one_problem_of_small_integers_alone() -> None:
+    def fit(h: Any, J: Any) -> bool:
+        return BitLayout.fits(h, J, Numbers.of(h, J))
+
+    assert fit(np.full((1, 2), 61.0), np.array([[0, 1], [1, 0.0]]))
+    assert not fit(np.full((1, 2), 62.0), np.array([[0, 1], [1, 0.0]]))
+    assert not fit(np.full((1, 2), 0.1), np.array([[0, np.pi], [np.pi, 0.0]]))
+    assert not fit(np.ones((2, 2)), np.zeros((2, 2)))
 
 
 def test_lane_energies_are_float64_and_do_not_wrap() -> None:
