@@ -26,6 +26,7 @@ class SquaresLayout:
 
     lanes = 1
     effort = 256  # a flip and an exchange, in nanoseconds
+    hand_over = 1.5e-8
     idle_sweeps = 10  # a sweep draws about half of what can be crossed, so ten miss hardly any
     kind = np.dtype(np.float64)
 

@@ -81,6 +81,7 @@ class SparseLayout:
     """
 
     effort = 1  # what a visit costs, in about a nanosecond of each replica
+    hand_over = 1.5e-8  # seconds a spin of a replica, to take the states out and compare them
     idle_sweeps = 1  # without a flip, of a descent: then it is at an end
 
     def __init__(self, h: NDArray[np.float64], J: Couplings, numbers: Numbers) -> None:
@@ -114,6 +115,7 @@ class DenseLayout:
 
     lanes = 4  # replicas that share one table of thresholds
     effort = 1
+    hand_over = 1.5e-8
     idle_sweeps = 1
 
     def __init__(self, h: NDArray[np.float64], J: Couplings, numbers: Numbers) -> None:

@@ -26,7 +26,8 @@ from anneal.kernels.bits import (
 from anneal.layouts import Numbers
 from anneal.replicas import Replicas
 
-MOST_SPINS = 2**24  # whose rows are within reach of a 32-bit offset
+FIELD_LANES = 64  # whose fields are told, as many as other replicas have
+MOST_SPINS = 2**17  # whose states take 64 MB
 THRESHOLDS = threshold_rows()
 
 
@@ -35,6 +36,7 @@ class BitLayout:
 
     lanes = LANES
     effort = 1 / 16  # of a nanosecond, which a visit costs each replica
+    hand_over = 4e-9
     idle_sweeps = 1
     kind = np.dtype(np.uint8)
 
@@ -95,12 +97,11 @@ class BitReplicas(Replicas):
 
     def set_states(self, states: NDArray[np.int8]) -> None:
         """Take (lanes, n) states."""
-        self.rows[:-1] = np.packbits(np.asarray(states).T < 0, axis=1, bitorder="little")
+        self.rows[:-1] = np.packbits(np.asarray(states) < 0, axis=0, bitorder="little").T
 
     def states(self) -> NDArray[np.int8]:
         """(lanes, n) int8."""
-        down = np.unpackbits(self.rows[:-1], axis=1, bitorder="little").view(np.int8)
-        return np.ascontiguousarray((1 - 2 * down).T)
+        return unpacked(self.rows[:-1])
 
     def energies(self) -> NDArray[np.float64]:
         """(lanes,), in the problem's unit, without its offset."""
@@ -110,9 +111,10 @@ class BitReplicas(Replicas):
         return np.asarray((2 * counts - self.layout.weight) * self.scale)
 
     def local_fields(self) -> NDArray[np.float64]:
-        """(lanes, n) in the problem's unit."""
+        """(FIELD_LANES, n) in the problem's unit, of the first lanes: no kernel keeps them."""
         ising = self.layout.ising
-        return np.asarray(ising.h + (ising.J @ self.states().T.astype(np.float64)).T)
+        spins = unpacked(self.rows[:-1, : FIELD_LANES // 8])
+        return np.asarray(ising.h + (ising.J @ spins.T.astype(np.float64)).T)
 
     def _sweeps(self, quantiles: Any, temperatures: Any, num_sweeps: int, order: Any) -> int:
         strict = temperatures[0] < 0  # a descent
@@ -121,6 +123,14 @@ class BitReplicas(Replicas):
             temperatures, num_sweeps, self.pools, self.state, self.states_of_random,
         )  # fmt: skip
         return int(flips)
+
+
+def unpacked(rows: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """(8·bytes, n) of ±1 from (n, bytes) of bits that are set where a spin is down."""
+    down = np.unpackbits(np.ascontiguousarray(rows.T), axis=0, bitorder="little").view(np.int8)
+    down *= -2
+    down += 1
+    return down
 
 
 def _none(rng: np.random.Generator) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from anneal.control import Control
 from anneal.ising import Ising
-from anneal.layouts import choose_layout
+from anneal.layouts import Numbers, choose_layout
+from anneal.multispin import BitLayout
 from anneal.problem import Problem
 from anneal.records import Record, RecordFile, Task
 from anneal.replicas import random_states
@@ -39,7 +40,15 @@ class Rate:
 
 def annealing(ising: Ising) -> float:
     """Updates a nanosecond of CPU time by our annealing kernel over its closed-form schedule."""
-    layout = choose_layout(ising.h, ising.J)
+    return _annealing(ising, choose_layout(ising.h, ising.J))
+
+
+def bit_annealing(ising: Ising) -> float:
+    """As :func:`annealing`, with one bit a replica."""
+    return _annealing(ising, BitLayout(ising.h, ising.J, Numbers.of(ising.h[np.newaxis], ising.J)))
+
+
+def _annealing(ising: Ising, layout: Any) -> float:
     replicas = layout.replicas(np.random.default_rng(1))
     schedule = closed_form(ising)
     each = max(1, 4096 // ising.num_spins)
@@ -102,10 +111,13 @@ def rates() -> list[Rate]:
     regular = generated_instance("maxcut", seed=1, family="regular", num_vertices=10000, degree=3)
     glass = generated_instance("sk", seed=1, num_spins=500)
     dense = generated_instance("qubo", seed=1, num_variables=3000, density=0.5)
+    torus = generated_instance("lattice", seed=1, shape=(100, 200))
     huge = generated_instance("maxcut", seed=1, num_vertices=10**6, density=8e-6)
     annealed = [random, regular, glass, dense]
+    of_bits = [random, regular, torus]
     return [
         *(Rate("anneal", instance, annealing, "updates/ns") for instance in annealed),
+        *(Rate("anneal, bits", instance, bit_annealing, "updates/ns") for instance in of_bits),
         *(Rate("neal", instance, neal_annealing, "updates/ns") for instance in annealed),
         Rate("tabu", dense, tabu_moves, "moves/s"),
         Rate("auto, peak memory", huge, peak_memory, "GB"),

@@ -15,6 +15,7 @@ from anneal.control import Control
 from anneal.errors import InputError
 from anneal.ising import Ising
 from anneal.layouts import Layout, choose_layout
+from anneal.multispin import BitLayout
 
 if TYPE_CHECKING:
     from anneal.constrained import SquaresLayout
@@ -102,7 +103,7 @@ def closed_form(ising: Ising) -> Schedule:
 
 def measured(
     ising: Ising,
-    layout: Layout | SquaresLayout,
+    layout: Layout | SquaresLayout | BitLayout,
     rng: np.random.Generator,
     *,
     seconds: float = math.inf,
@@ -177,7 +178,7 @@ def automatic_betas(ising: Ising, num_sweeps: int, seed: int = 0) -> NDArray[np.
 
 def resolve(
     ising: Ising,
-    layout: Layout | SquaresLayout,
+    layout: Layout | SquaresLayout | BitLayout,
     control: Control,
     rng: np.random.Generator,
     *,

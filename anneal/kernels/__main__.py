@@ -33,6 +33,9 @@ def warm_up() -> None:
             for name in ours:
                 if name not in ("exact", "qaoa"):  # toy sizes alone
                     get_solver(name)().sample(bqm, num_reads=1, num_sweeps=100, seed=1)
+    for num_spins in (3, 12, 20):  # sums of three, five and seven bits
+        bqm = _example(1.0, 1.0, num_spins, largest=1).to_bqm()
+        get_solver("anneal")().sample(bqm, num_reads=1, num_sweeps=2, seed=1)
     get_solver("exact")().sample(_example(1.0, 1.0, 10).to_bqm())
     model, squares = Assignment.generate(seed=1, num_facilities=6).split()
     get_solver("anneal")().sample(model, squares=squares, num_reads=1, num_sweeps=2, seed=1)
@@ -69,10 +72,10 @@ def warm_up_floorplans() -> None:
         floorplan(blocks, wirelength=weight, moves_per_block=1, rng=rng, control=Control())
 
 
-def _example(density: float, scale: Any, num_spins: int = SIZES) -> Ising:
+def _example(density: float, scale: Any, num_spins: int = SIZES, *, largest: int = 3) -> Ising:
     rng = np.random.default_rng(1)
     shape = (num_spins, num_spins)
-    upper = np.triu((rng.random(shape) < density) * rng.integers(-3, 4, shape), 1)
+    upper = np.triu((rng.random(shape) < density) * rng.integers(-largest, largest + 1, shape), 1)
     upper = upper * rng.choice(np.atleast_1d(scale), shape)
     i, j = np.nonzero(upper)
     return Ising.from_pairs(np.zeros(num_spins), i, j, upper[i, j], 0.0)

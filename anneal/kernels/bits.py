@@ -210,12 +210,8 @@ def _annealer(width: int) -> Any:
                 if parities[odd]:
                     fill_pool(temperature, odd, pools[odd], states)
             for _ in range(num_sweeps):
-                for visit in range(records.shape[0]):
-                    i = (
-                        np.int64(order[visit])
-                        if order.size
-                        else next_below(state, records.shape[0])
-                    )
+                for visit in range(n):
+                    i = np.int64(order[visit]) if order.size else next_below(state, n)
                     record = records_at + i * size
                     place = pools_at + integer_at(record) + np.int64(next_word(state) >> BYTE_SHIFT)
                     spin = row_at(spins_at + i * 64)

@@ -12,7 +12,8 @@ from anneal.constrained import SquaresLayout
 from anneal.control import Control
 from anneal.errors import InputError
 from anneal.ising import Couplings, Ising
-from anneal.layouts import Layout, SparseLayout, choose_layout
+from anneal.layouts import Layout, Numbers, SparseLayout, choose_layout
+from anneal.multispin import BitLayout
 from anneal.replicas import Replicas, random_states
 from anneal.sampler import IsingSampler, in_threads
 from anneal.schedules import Schedule, resolve
@@ -24,7 +25,6 @@ TABLE_VISITS = (
 )
 LEAST_READS = 4  # where nothing is said
 DESCENT = 4  # steps of sweeps that a descent takes, about
-HAND_OVER = 1.5e-8  # seconds a spin of a replica, to take the states out and compare them
 LOOKS = 50  # times in an anneal that the best energy is looked up, at least
 LOOK_SECONDS = 0.1  # between two looks, at most
 UNIT = 1000  # sweeps of the shortest restart
@@ -36,7 +36,7 @@ MIN_STEPS = 50  # temperatures in a short anneal of few spins, at least
 class AnnealSampler(IsingSampler):
     """Simulated annealing: replica lanes on sparse problems, row scans on dense ones.
 
-    num_reads: replicas, each a sample (default one row of lanes: 8 to 64 as the coefficients
+    num_reads: replicas, each a sample (default one row of lanes: 8 to 512 as the coefficients
     allow). num_sweeps: default 1000, or with a ``time_limit`` as many as fit: one anneal that
     follows the clock where they are few, restarts of growing lengths where they are many.
     beta_range, beta_schedule_type, beta_schedule, num_sweeps_per_beta: as neal's; by default an
@@ -84,10 +84,13 @@ class AnnealSampler(IsingSampler):
             num_sweeps = len(beta_schedule) * num_sweeps_per_beta
         if num_sweeps is None and control.time_limit is None:
             num_sweeps = 1000
-        if squares is None:
-            layout: Layout | SquaresLayout = choose_layout(h, J, lanes_only=randomize_order)
+        numbers = Numbers.of(h, J)
+        if squares is not None:
+            layout: Layout | SquaresLayout | BitLayout = SquaresLayout(h, J, squares)
+        elif proposal_acceptance_criteria == "Metropolis" and BitLayout.fits(h, J, numbers):
+            layout = BitLayout(h[0], J, numbers)
         else:
-            layout = SquaresLayout(h, J, squares)
+            layout = choose_layout(h, J, lanes_only=randomize_order)
         schedule = resolve(
             Ising(np.abs(h).max(axis=0), J, squares=squares), layout, control, rng,
             num_sweeps=num_sweeps, beta_range=beta_range, beta_schedule_type=beta_schedule_type,
@@ -147,7 +150,7 @@ class Reads:
     def __init__(
         self,
         h: NDArray[np.float64],
-        layout: Layout | SquaresLayout,
+        layout: Layout | SquaresLayout | BitLayout,
         num_reads: int,
         initial: NDArray[np.int8] | None,
     ) -> None:
@@ -249,8 +252,9 @@ def anneal(
     each = sweeps_each or max(1, TABLE_VISITS // layout.num_spins)
     if num_sweeps is not None and sweeps_each is None:
         each = max(1, min(each, num_sweeps // MIN_STEPS))
-    steps = max(1, CHUNK_UPDATES // (layout.num_spins * layout.lanes * each * layout.effort))
-    handing_over = HAND_OVER * layout.num_spins * layout.lanes
+    updates = layout.num_spins * layout.lanes * each * layout.effort
+    steps = max(1, int(CHUNK_UPDATES / updates))
+    handing_over = layout.hand_over * layout.num_spins * layout.lanes
     began = looked = control.elapsed()
     done, pace, made = 0.0, 0.0, 0
     while done < 1.0 and not control.stop():

@@ -15,6 +15,7 @@ from anneal.ising import Couplings, Ising
 from anneal.kernels.crossover import absorb
 from anneal.kernels.random import new_state
 from anneal.layouts import Numbers, SparseLayout
+from anneal.multispin import BitLayout
 from anneal.sampler import IsingSampler, in_threads
 from anneal.schedules import Schedule, resolve
 from anneal.solvers.anneal import anneal
@@ -24,6 +25,8 @@ REHEAT = (0.2, 0.75)  # where in the schedule a round starts
 MANY_SWEEPS = 1200  # a budget of fewer goes to one long anneal, without rounds
 MIGRATE_EVERY = 8  # rounds between two migrations
 DEMES = 8
+LARGE_DEME = 32  # lanes; more of them make more demes
+ABSORBED = 8  # lanes of a deme that its elite absorbs, the best
 
 
 class CrossoverSampler(IsingSampler):
@@ -65,15 +68,20 @@ class CrossoverSampler(IsingSampler):
         reads = num_reads or 1
         found = []
         for linear in h:
-            layout = SparseLayout(linear[None], J, Numbers.of(linear[None], J))
+            numbers = Numbers.of(linear[None], J)
+            layout = SparseLayout(linear[None], J, numbers)
+            fits = BitLayout.fits(linear[None], J, numbers)
+            lanes = BitLayout(linear, J, numbers) if fits else layout
             schedule = resolve(
-                Ising(linear, J), layout, control, rng, num_sweeps=num_sweeps,
+                Ising(linear, J), lanes, control, rng, num_sweeps=num_sweeps,
                 beta_range=beta_range, beta_schedule_type=beta_schedule_type,
                 beta_schedule=beta_schedule,
             )  # fmt: skip
             count = num_populations or control.side_by_side(num_threads)
-            count = max(count, -(-reads // demes_of(layout)))
-            populations = [Population(layout, schedule, control, own) for own in rng.spawn(count)]
+            count = max(count, -(-reads // demes_of(lanes)))
+            populations = [
+                Population(layout, lanes, schedule, control, own) for own in rng.spawn(count)
+            ]
             seconds = control.remaining() * min(num_threads, count) / count / len(h)
 
             def work(population: Population, seconds: float = seconds) -> None:
@@ -89,26 +97,32 @@ class CrossoverSampler(IsingSampler):
         return np.stack(found)
 
 
-def demes_of(layout: SparseLayout) -> int:
+def demes_of(layout: SparseLayout | BitLayout) -> int:
     """Demes in a row of lanes: at least two lanes each."""
-    return min(DEMES, layout.lanes // 2)
+    return max(layout.lanes // LARGE_DEME, min(DEMES, layout.lanes // 2))
 
 
 class Population:
     """One row of lanes, split into demes with an elite each."""
 
     def __init__(
-        self, layout: SparseLayout, schedule: Schedule, control: Control, rng: np.random.Generator
+        self,
+        layout: SparseLayout,
+        lanes: SparseLayout | BitLayout,
+        schedule: Schedule,
+        control: Control,
+        rng: np.random.Generator,
     ) -> None:
         self.layout = layout
+        self.lanes = lanes
         self.schedule = schedule
         self.control = control
         self.rng = rng
         self.state = new_state(rng)
         self.symmetric = not layout.biases.any()
-        self.replicas = layout.replicas(rng)
-        self.deme_size = layout.lanes // demes_of(layout)
-        self.elites = np.empty((demes_of(layout), layout.num_spins), np.int8)
+        self.replicas = lanes.replicas(rng)
+        self.deme_size = lanes.lanes // demes_of(lanes)
+        self.elites = np.empty((demes_of(lanes), layout.num_spins), np.int8)
         self.energies = np.full(len(self.elites), np.inf)
         self.done = 0
 
@@ -117,7 +131,7 @@ class Population:
     ) -> None:
         """The long anneal; each deme's best lane becomes its elite and absorbs the others."""
         if initial is not None:
-            self.replicas.set_states(initial[np.arange(self.layout.lanes) % len(initial)])
+            self.replicas.set_states(initial[np.arange(self.lanes.lanes) % len(initial)])
             given, given_energies = self.replicas.states(), self.replicas.energies()
         if num_sweeps is None and not math.isfinite(seconds):
             num_sweeps = 1000
@@ -175,14 +189,15 @@ class Population:
         self._absorb(worse, partner, energies)
 
     def _absorb(self, deme: int, states: NDArray[np.int8], energies: NDArray[np.float64]) -> None:
-        """The best of all becomes the elite, whether or not there is time for the others'
-        components.
+        """The best of all becomes the elite, whether or not there is time for the components of
+        the next best.
         """
         layout = self.layout
-        best = int(np.argmin(energies))
-        if energies[best] < self.energies[deme]:
-            self.elites[deme], states[best] = states[best].copy(), self.elites[deme].copy()
-            self.energies[deme] = energies[best]
+        order = np.argsort(energies, kind="stable")[:ABSORBED]
+        states, energies = states[order], energies[order]
+        if energies[0] < self.energies[deme]:
+            self.elites[deme], states[0] = states[0].copy(), self.elites[deme].copy()
+            self.energies[deme] = energies[0]
         for state in states:
             if self.control.remaining() <= 0:
                 break
