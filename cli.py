@@ -11,7 +11,19 @@ from typing import Annotated, Literal
 import typer
 
 from qbnn.commands import deploy, hardware, paper, place, rounding, train
-from qbnn.commands.shared import OVERVIEW, PROBLEMS, Json, Quiet, Seed, add, tell
+from qbnn.commands.shared import (
+    OVERVIEW,
+    PROBLEMS,
+    Executor,
+    Json,
+    Quiet,
+    Scheduler,
+    Seed,
+    Workers,
+    add,
+    executor_of,
+    tell,
+)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Instance file, gzipped or not.")]
 Format = Annotated[
@@ -79,6 +91,7 @@ def main(
     "qbnn solve nug12.dat --target 578 --json",
     "qbnn solve g.txt --solver anneal --num-reads 256 --num-sweeps 2000 --out runs/g",
     "qbnn solve g.txt --config runs/g/config.toml --set beta_range=0.1,4",
+    "qbnn solve g.txt --num-reads 1000 --num-sweeps 500 --solver anneal --executor processes",
 )
 def solve(
     file: File,
@@ -97,6 +110,9 @@ def solve(
     num_reads: Annotated[int | None, typer.Option(help="Samples to return.")] = None,
     num_sweeps: Annotated[int | None, typer.Option(help="Sweeps of a read.")] = None,
     num_threads: Annotated[int | None, typer.Option(help="Threads. (all cores)")] = None,
+    executor: Executor = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Another keyword of the solver; repeat."),
@@ -132,6 +148,9 @@ def solve(
         "num_reads": num_reads,
         "num_sweeps": num_sweeps,
         "num_threads": num_threads,
+        "executor": executor_of(executor, workers, scheduler),
+        "workers": workers,
+        "scheduler": scheduler,
         "set": parse_pairs(parameter),
         "format": format,
         "sense": sense,
@@ -227,6 +246,7 @@ def describe(
 @command(
     "qbnn bench --suite tiny --out runs/tiny",
     "qbnn bench g.txt h.qubo --solver auto --solver neal --seeds 5 --budget 1 --budget 10",
+    "qbnn bench --suite core --executor dask --scheduler tcp://10.0.0.1:8786",
 )
 def bench(
     instances: Annotated[
@@ -252,6 +272,9 @@ def bench(
         str | None, typer.Option(help="Solver to compare with. (neal, where it is among them)")
     ] = None,
     rates: Annotated[bool, typer.Option(help="Also measure how fast the kernels are.")] = False,
+    executor: Executor = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     quiet: Quiet = False,
 ) -> None:
     """Run instances × solvers × seeds × budgets at equal time.
@@ -273,6 +296,9 @@ def bench(
         quiet=quiet,
         command=shlex.join(["qbnn", *sys.argv[1:]]),
         with_rates=rates,
+        executor=executor_of(executor, workers, scheduler),
+        num_workers=workers,
+        scheduler=scheduler,
     )
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import product
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal.errors import InputError
+from anneal.executors import Executor, Threads, WorkerDied
 from anneal.measure import gap, reached
 from anneal.peers import CLOCKS, Call, check_name, timed_peer
 from anneal.problem import Given, Problem, models_of
@@ -38,6 +39,7 @@ def run_bench(
     clock: str = "cpu",
     num_threads: int = 1,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> list[Record]:
     """Run every combination that has no row in ``records`` yet and return the rows of all of them.
 
@@ -46,11 +48,13 @@ def run_bench(
     row tells both. Solvers alternate innermost, so that what slows the machine slows all. Every
     returned state is re-scored by dimod. A solver that cannot take an instance gets a row that says
     why, tried again next time. ``progress(done, total, record)`` is called after each row. Ctrl-C
-    keeps what is done; a second one does not wait for the solver. Raises
-    :class:`~anneal.errors.InputError` for unknown names.
+    keeps what is done; a second one does not wait for the solver. executor: runs side by side on
+    its workers, best on as many cores. Raises :class:`~anneal.errors.InputError` for unknown names.
     """
     if clock not in CLOCKS:
         raise InputError(f"clock must be {' or '.join(CLOCKS)}, not '{clock}'")
+    if clock == "cpu" and isinstance(executor, Threads):
+        raise InputError("the clock 'cpu' is of all threads together: with these, take 'wall'")
     for solver in solvers:
         check_name(solver)
     jobs = [
@@ -61,7 +65,8 @@ def run_bench(
     rows = {key: row for key, row in known.items() if "error" not in row.result}
     todo = [job for job in jobs if job.task.id not in rows]
     with interruptible() as stopped:
-        for done, row in enumerate(_run(todo, stopped), start=len(jobs) - len(todo) + 1):
+        found = _run(todo, stopped) if executor is None else _run_on(executor, todo, stopped)
+        for done, row in enumerate(found, start=len(jobs) - len(todo) + 1):
             records.append(row)
             rows[row.task.id] = row
             if progress is not None:
@@ -94,21 +99,49 @@ class _Job:
 
 
 def _run(jobs: Iterable[_Job], stopped: Callable[[], bool]) -> Iterator[Record]:
-    """Rows one by one; an instance is loaded, and a call planned, once and only when needed."""
-    here, plans = None, _Plans()
+    """Rows one by one."""
     for job in jobs:
-        if job.instance is not here:
-            here, plans = job.instance, _Plans()
-            plans.load(here)
-        started = time.perf_counter()
-        try:
-            result = _solve(job, plans, stopped)
-        except (InputError, ValueError, MemoryError) as error:
-            result = {"error": str(error) or type(error).__name__}
+        row = _row(job, stopped)
         if stopped():
             raise KeyboardInterrupt
-        seconds = result.get("wall_seconds", time.perf_counter() - started)
-        yield Record(job.task, result, seconds)
+        yield row
+
+
+def _run_on(
+    executor: Executor, jobs: Sequence[_Job], stopped: Callable[[], bool]
+) -> Iterator[Record]:
+    """Rows as they come; that of a job whose workers died says so."""
+    for index, row in executor.run(_worker_row, jobs, stopped=stopped):
+        died = isinstance(row, WorkerDied)
+        yield Record(jobs[index].task, {"error": str(row)}, 0.0) if died else row
+    if stopped():
+        raise KeyboardInterrupt
+
+
+def _worker_row(job: _Job) -> Record:
+    with interruptible() as stopped:
+        row = _row(job, stopped)
+    if stopped():
+        raise KeyboardInterrupt  # a run that was cut off has no row
+    return row
+
+
+def _row(job: _Job, stopped: Callable[[], bool]) -> Record:
+    plans = _plans(job.instance)
+    started = time.perf_counter()
+    try:
+        result = _solve(job, plans, stopped)
+    except (InputError, ValueError, MemoryError) as error:
+        result = {"error": str(error) or type(error).__name__}
+    return Record(job.task, result, result.get("wall_seconds", time.perf_counter() - started))
+
+
+@lru_cache(maxsize=1)
+def _plans(instance: Instance) -> _Plans:
+    """An instance is loaded, and a call planned, once while its jobs follow each other."""
+    plans = _Plans()
+    plans.load(instance)
+    return plans
 
 
 class _Plans:

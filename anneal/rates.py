@@ -57,7 +57,7 @@ def _annealing(ising: Ising, layout: Any) -> float:
     started = time.process_time()
     replicas.anneal(temperatures, each)
     spent = time.process_time() - started
-    return ising.num_spins * layout.lanes * SWEEPS * each / spent / 1e9
+    return float(ising.num_spins * layout.lanes * SWEEPS * each / spent / 1e9)
 
 
 def neal_annealing(ising: Ising) -> float:

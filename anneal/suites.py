@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -49,6 +50,9 @@ class Instance:
     spec: Mapping[str, Any]
     load: Callable[[], Loaded] = field(compare=False)
     best_known: float | None = None
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.spec, sort_keys=True, default=str))
 
 
 def file_instance(path: Pathlike, *, best_known: float | None = None) -> Instance:

@@ -115,6 +115,31 @@ def test_solve_for_people(triangle: Path) -> None:
     assert re.search(r"energy +-2\s", shown) and re.search(r"seed +1\s", shown)
 
 
+def test_reads_are_shared_out_alike_on_every_executor(graph: Path) -> None:
+    given = ("solve", graph, "--solver", "anneal", "--num-reads", 100, "--num-sweeps", 5)
+    found = [
+        document(*given, "--seed", 3, "--executor", executor, "--workers", 2)
+        for executor in ("threads", "processes")
+    ]
+    assert found[0]["sample"] == found[1]["sample"] and found[0]["energies"] == found[1]["energies"]
+    assert found[0]["num_reads"] == 100 and found[0]["details"] == {"parts": 2, "lost_parts": 0}
+    assert "wants an --executor" in qbnn(*given, "--workers", 2, code=2).stderr
+    wrong = qbnn(*given, "--executor", "dusk", code=2).stderr
+    assert "did you mean 'dask'" in wrong
+    wrong = qbnn(
+        "solve", graph, "--solver", "neal", "--time-limit", 1, "--executor", "threads", code=2
+    )
+    assert "executor" in wrong.stderr
+
+
+def test_a_benchmark_runs_side_by_side(tmp_path: Path) -> None:
+    given = ("--suite", "tiny", "--solver", "random", "--seeds", 2, "--budget", 0.01, "--quiet")
+    qbnn("bench", *given, "--out", tmp_path / "b", "--executor", "processes", "--workers", 2)
+    assert len((tmp_path / "b" / "records.jsonl").read_text().splitlines()) == 12
+    wrong = qbnn("bench", *given, "--out", tmp_path / "c", "--executor", "threads", code=2).stderr
+    assert "take 'wall'" in wrong
+
+
 def test_quiet_prints_the_energy_alone(triangle: Path) -> None:
     result = qbnn("solve", triangle, "--quiet")
     assert (result.stdout, result.stderr) == ("-2\n", "")

@@ -117,7 +117,8 @@ def test_networks_do_not_load_circuits_and_compiled_ones_no_torch() -> None:
 
 def test_every_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = project["dependencies"] + project["optional-dependencies"]["bench"]
+    extras = project["optional-dependencies"]
+    declared = project["dependencies"] + extras["bench"] + extras["dask"]
     names = {re.split(r"[^\w-]", line)[0].lower().replace("_", "-") for line in declared}
     owners = importlib.metadata.packages_distributions()
     used = set().union(*map(imported, [*sources("anneal", "qbnn"), ROOT / "cli.py"]))

@@ -19,6 +19,15 @@ Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print the result alone and no progress.")
 ]
 Seed = Annotated[int | None, typer.Option(help="Drawn, and reported, if not given.")]
+Executor = Annotated[
+    str | None,
+    typer.Option(help="Share the work out to workers: threads, processes or dask."),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Workers of the executor. (all cores)")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Dask scheduler, such as tcp://10.0.0.1:8786."),
+]
 Run = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder of `qbnn train`, or a .safetensors file.")
 ]
@@ -48,6 +57,23 @@ def add(
     """Add a command to a panel of the help; its own help ends with examples."""
     lines = "\n\n".join(["Examples:", *(f"  {line}" for line in examples)])
     app.command(name, cls=Command, epilog=lines, rich_help_panel=panel)(function)
+
+
+def executor_of(executor: str | None, workers: int | None, scheduler: str | None) -> str | None:
+    """Return the executor's name: a scheduler alone means Dask.
+
+    Raises :class:`~anneal.errors.InputError` for workers without an executor.
+
+    >>> executor_of(None, None, "tcp://10.0.0.1:8786")
+    'dask'
+    """
+    if executor is None and scheduler is not None:
+        return "dask"
+    if executor is None and workers is not None:
+        from anneal.errors import InputError
+
+        raise InputError("--workers wants an --executor: threads, processes or dask")
+    return executor
 
 
 def words_of(text: str) -> list[str]:

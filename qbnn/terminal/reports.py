@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from anneal.bench import run_bench
 from anneal.errors import InputError
+from anneal.executors import Executor, open_executor
 from anneal.files import Pathlike, write_bytes, write_text
 from anneal.peers import check_name
 from anneal.plots import comparison, performance_profile
@@ -74,6 +76,9 @@ def run(
     quiet: bool,
     command: str,
     with_rates: bool = False,
+    executor: str | None = None,
+    num_workers: int | None = None,
+    scheduler: str | None = None,
 ) -> None:
     """Run a benchmark into ``out``, write its report there and print its tables.
 
@@ -89,16 +94,22 @@ def run(
         check_name(solver)
     file, instances, numbers = rows_file(out), select(names), parse_seeds(seeds)
     try:
-        rows = bench(
-            instances,
-            solvers,
-            seeds=numbers,
-            budgets=budgets,
-            file=file,
-            clock=clock,
-            num_threads=num_threads,
-            quiet=quiet,
-        )
+        with ExitStack() as stack:
+            opened = None
+            if executor is not None:
+                opened = open_executor(executor, num_workers=num_workers, scheduler=scheduler)
+                stack.enter_context(opened)
+            rows = bench(
+                instances,
+                solvers,
+                seeds=numbers,
+                budgets=budgets,
+                file=file,
+                clock=clock,
+                num_threads=num_threads,
+                quiet=quiet,
+                executor=opened,
+            )
     except KeyboardInterrupt:
         say(f"the rows so far are in {file}; the same command goes on from there")
         raise
@@ -178,6 +189,7 @@ def bench(
     clock: str = "cpu",
     num_threads: int = 1,
     quiet: bool = False,
+    executor: Executor | None = None,
 ) -> list[Record]:
     """Run what has no row in ``file`` yet, with progress, and return the rows of all.
 
@@ -202,6 +214,7 @@ def bench(
             clock=clock,
             num_threads=num_threads,
             progress=tell,
+            executor=executor,
         )
 
 

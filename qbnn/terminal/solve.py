@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -127,7 +128,7 @@ def plan(settings: SolveSettings, loaded: Loaded, *, show: Show) -> tuple[Call, 
     """
     sampler = get_solver(settings.solver)()
     bqm, apart = loaded.models
-    known, limit = sampler.parameters, settings.time_limit
+    known, limit = set(sampler.parameters), settings.time_limit
     given = {name: getattr(settings, name) for name in ("num_reads", "num_sweeps", "num_threads")}
     options = {name: value for name, value in given.items() if value is not None}
     options |= {} if settings.target is None else {"target_energy": settings.target}
@@ -135,6 +136,8 @@ def plan(settings: SolveSettings, loaded: Loaded, *, show: Show) -> tuple[Call, 
     check_keys(options, known, kind="solver keyword")
     for name in options.keys() & {"seed", "progress", "interrupt_function"}:
         raise InputError(f"'{name}' is not for --set" + (": use --seed" if name == "seed" else ""))
+    if settings.executor is not None:
+        known |= {"seed", "interrupt_function", "progress"}
     if "time_limit" not in known and limit is not None:
         return _by_the_clock(settings, bqm, options), limit
     if limit is None and "time_limit" in known and settings.solver != "exact":
@@ -147,10 +150,25 @@ def plan(settings: SolveSettings, loaded: Loaded, *, show: Show) -> tuple[Call, 
 
     def call(stopped: Callable[[], bool]) -> dimod.SampleSet:
         more = {"interrupt_function": stopped} if "interrupt_function" in known else {}
-        found: dimod.SampleSet = sampler.sample(bqm, **options, **more)
+        with shared_out(sampler, settings) as chosen:
+            found: dimod.SampleSet = chosen.sample(bqm, **options, **more)
         return found
 
     return call, options.get("time_limit")
+
+
+@contextmanager
+def shared_out(sampler: Any, settings: SolveSettings) -> Iterator[Any]:
+    """Give the sampler, or one that shares its reads out to the workers that the settings name."""
+    if settings.executor is None:
+        yield sampler
+        return
+    from anneal.distributed import DistributedSampler
+    from anneal.executors import open_executor
+
+    count, scheduler = settings.workers, settings.scheduler
+    with open_executor(settings.executor, num_workers=count, scheduler=scheduler) as executor:
+        yield DistributedSampler(sampler, executor)
 
 
 def outcome(
@@ -285,7 +303,8 @@ def save_run(
 def _by_the_clock(
     settings: SolveSettings, bqm: dimod.BinaryQuadraticModel, options: Mapping[str, Any]
 ) -> Call:
-    if options:
+    if options or settings.executor is not None:
+        options = options or {"executor": settings.executor}
         raise InputError(
             f"solver '{settings.solver}' minds no time limit itself: it takes either a time limit "
             f"or {', '.join(options)}"

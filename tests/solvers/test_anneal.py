@@ -71,7 +71,7 @@ class Spy:
     """Replicas that only write down at which temperatures they were."""
 
     def __init__(self, num_spins: int) -> None:
-        self.layout = SimpleNamespace(num_spins=num_spins, lanes=64, effort=1)
+        self.layout = SimpleNamespace(num_spins=num_spins, lanes=64, effort=1, hand_over=0.0)
         self.visits: list[tuple[float, int]] = []
         self.descents = 0
 
