@@ -10,6 +10,7 @@ SOLVERS = {
     "auto": "anneal.solvers.auto:AutoSampler",
     "anneal": "anneal.solvers.anneal:AnnealSampler",
     "crossover": "anneal.solvers.crossover:CrossoverSampler",
+    "tempering": "anneal.solvers.tempering:TemperingSampler",
     "tabu": "anneal.solvers.tabu:TabuSampler",
     "greedy": "anneal.solvers.greedy:GreedySampler",
     "exact": "anneal.solvers.exact:ExactSampler",
