@@ -49,7 +49,7 @@ class Ladder(abc.ABC):
     ) -> None:
         self.layout: Any = layout
         self.rng = rng
-        self.replicas = layout.replicas(rng, gibbs=gibbs, shuffled=shuffled)
+        self.replicas: Any = layout.replicas(rng, gibbs=gibbs, shuffled=shuffled)
         self.state = new_state(rng)
         self.betas = betas
         self.size = size
@@ -124,7 +124,7 @@ class Ladder(abc.ABC):
 
     def coldest(self) -> NDArray[np.int8]:
         """(chains, n): the states at the last inverse temperature."""
-        return self.states()[self.slots[-1]]
+        return np.asarray(self.states()[self.slots[-1]])
 
     def quenched(
         self, states: NDArray[np.int8], control: Control
@@ -261,9 +261,7 @@ class DenseLadder(Ladder):
         return float(found)
 
 
-def respaced(
-    betas: NDArray[np.float64], rejected: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def respaced(betas: NDArray[np.float64], rejected: NDArray[np.float64]) -> NDArray[np.float64]:
     """As many inverse temperatures between the same ends, so that exchanges are rejected evenly.
 
     ``rejected`` (len(betas) − 1,): shares of the exchanges of neighbours. Their sum up to β is the
@@ -290,4 +288,5 @@ def fitting_temperatures(schedule: Schedule, num_spins: int) -> int:
     falls = -np.diff(levels) * num_spins * math.log(2)
     middle = np.sqrt(temperatures[:-1] * temperatures[1:])
     steps = np.diff(1 / temperatures)
-    return 1 + math.ceil(2 * np.sqrt(falls * middle * np.maximum(steps, 0)).sum() / math.pi**0.5)
+    length = float(np.sqrt(falls * middle * np.maximum(steps, 0)).sum())
+    return 1 + math.ceil(2 * length / math.pi**0.5)

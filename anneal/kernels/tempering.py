@@ -74,9 +74,7 @@ def sweep_lanes(  # type: ignore[no-untyped-def]
             accept = vector.at_least(aligned, vector.load(table, row * lanes))
             if vector.bits(accept) == 0:
                 continue
-            vector.store(
-                spins, i * lanes, vector.select(accept, vector.subtract(zero, spin), spin)
-            )
+            vector.store(spins, i * lanes, vector.select(accept, vector.subtract(zero, spin), spin))
             rising = vector.both(accept, down)
             falling = vector.differ(accept, rising)
             for edge in range(indptr[i], indptr[i + 1]):

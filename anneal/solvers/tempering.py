@@ -71,8 +71,8 @@ class TemperingSampler(IsingSampler):
         randomize_order: bool = False,
         proposal_acceptance_criteria: str = "Metropolis",
     ) -> NDArray[np.int8]:
-        gibbs = _is_gibbs(proposal_acceptance_criteria)
-        _check_counts(num_sweeps_per_beta=num_sweeps_per_beta, num_temperatures=num_temperatures)
+        gibbs = is_gibbs(proposal_acceptance_criteria)
+        check_counts(num_sweeps_per_beta=num_sweeps_per_beta, num_temperatures=num_temperatures)
         if num_sweeps is None and control.time_limit is None:
             num_sweeps = 1000
         reads = num_reads or 1
@@ -96,9 +96,13 @@ class TemperingSampler(IsingSampler):
                     ladder.set_states(initial[np.arange(ladder.size) % len(initial)])
                 runs.append(
                     Tempering(
-                        ladder, control, -(-reads // count), best=schedule.automatic,
-                        adapted=adapted, cooled=COOLED if initial is None else 0.0,
-                    )  # fmt: skip
+                        ladder,
+                        control,
+                        -(-reads // count),
+                        best=schedule.automatic,
+                        adapted=adapted,
+                        cooled=COOLED if initial is None else 0.0,
+                    )
                 )
             each = num_sweeps_per_beta or max(1, ROUND_VISITS // layout.num_spins)
             seconds = control.remaining() / (len(h) - number) * min(num_threads, count) / count
@@ -112,15 +116,15 @@ class TemperingSampler(IsingSampler):
         return np.stack(found)
 
 
-def _is_gibbs(criteria: str) -> bool:
+def is_gibbs(criteria: str) -> bool:
+    """Whether neal's criteria are "Gibbs"; raises InputError for others than it has."""
     if criteria not in ("Metropolis", "Gibbs"):
-        raise InputError(
-            f"proposal_acceptance_criteria must be Metropolis or Gibbs, is {criteria}"
-        )
+        raise InputError(f"proposal_acceptance_criteria must be Metropolis or Gibbs, is {criteria}")
     return criteria == "Gibbs"
 
 
-def _check_counts(**counts: Any) -> None:
+def check_counts(**counts: Any) -> None:
+    """Raise InputError for a count, by its name, that is no positive integer."""
     for name, value in counts.items():
         if value is not None and (value != int(value) or value < 1):
             raise InputError(f"{name} must be a positive integer, is {value}")
