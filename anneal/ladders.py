@@ -108,13 +108,13 @@ class Ladder(abc.ABC):
 
     def mean_energies(self) -> NDArray[np.float64]:
         """At each temperature, over the rounds counted."""
-        return self.energy_sums * self.replicas.scale / max(1, self.turn - self.since)
+        return np.asarray(self.energy_sums * self.replicas.scale / max(1, self.turn - self.since))
 
     def acceptance(self) -> NDArray[np.float64]:
         """Of the exchanges of each two neighbours, over the rounds counted."""
         rounds = np.arange(self.since, self.turn) % 2
         tries = np.array([np.sum(rounds == t % 2) for t in range(min(2, len(self.accepted)))])
-        return self.accepted / np.maximum(1, np.resize(tries, len(self.accepted)))
+        return np.asarray(self.accepted / np.maximum(1, np.resize(tries, len(self.accepted))))
 
     def respace(self) -> None:
         """Temperatures between which exchanges are equally likely, by the statistics so far."""
@@ -190,6 +190,8 @@ class SparseLadder(Ladder):
             return
         self.mixing[:] = True
         sizes = self.clusters()
+        # One pair of chains tells little of its temperature; its neighbours tell as much.
+        sizes = np.array([sizes[max(0, t - 2) : t + 3].mean(axis=0) for t in range(len(sizes))])
         self.mixing = sizes[:, 0] < WHOLE * sizes[:, 1]
         both = self.mixing[:-1] & self.mixing[1:]
         work = READ * (2 * sizes[self.mixing, 2].sum() + both.sum())
@@ -284,9 +286,7 @@ def fitting_temperatures(schedule: Schedule, num_spins: int) -> int:
     56
     """
     levels = np.linspace(HOT_ENTROPY**PACE, COLD_ENTROPY**PACE, 33) ** (1 / PACE)
-    temperatures = schedule.temperatures(np.linspace(0, 1, 33))
-    falls = -np.diff(levels) * num_spins * math.log(2)
-    middle = np.sqrt(temperatures[:-1] * temperatures[1:])
-    steps = np.diff(1 / temperatures)
-    length = float(np.sqrt(falls * middle * np.maximum(steps, 0)).sum())
-    return 1 + math.ceil(2 * length / math.pi**0.5)
+    betas = 1 / schedule.temperatures(np.linspace(0, 1, 33))
+    middle = np.maximum((betas[:-1] + betas[1:]) / 2, np.finfo(float).tiny)
+    squares = -np.diff(levels) * num_spins * math.log(2) * np.abs(np.diff(betas)) / middle
+    return 1 + math.ceil(2 * float(np.sqrt(squares).sum()) / math.pi**0.5)

@@ -19,10 +19,10 @@ from anneal.schedules import Schedule, resolve
 CHUNK_UPDATES = 2**23  # single-spin updates between two looks at the clock, a few milliseconds
 ROUND_UPDATES = 2**25  # in a round, at most: above that, fewer temperatures
 ROUND_VISITS = 4096  # spins visited between two exchanges: a table of thresholds costs a part
-COOLED = 0.15  # of the budget is an anneal down to each replica's temperature
-FROZEN = 0.3  # from this share on the temperatures stay
+COOLED = 0.25  # of the budget is an anneal down to each replica's temperature
+FROZEN = 0.4  # from this share on the temperatures stay
 STAGES = 4  # times that they are adapted before
-MIN_CHUNKS = 50  # in a run of few sweeps, at least
+MIN_ROUNDS = 50  # of exchanges in a run of few sweeps, about
 LOOKS = 10  # times that all replicas are quenched
 HAND_OVER = 1.5e-8  # seconds a spin of a replica, to take the states out and compare them
 DESCENT = 20  # sweeps that a quench takes, about
@@ -104,7 +104,7 @@ class TemperingSampler(IsingSampler):
                         cooled=COOLED if initial is None else 0.0,
                     )
                 )
-            each = num_sweeps_per_beta or max(1, ROUND_VISITS // layout.num_spins)
+            each = num_sweeps_per_beta or sweeps_a_round(layout.num_spins, num_sweeps)
             seconds = control.remaining() / (len(h) - number) * min(num_threads, count) / count
 
             def work(run: Tempering, seconds: float = seconds, each: int = each) -> None:
@@ -130,6 +130,16 @@ def check_counts(**counts: Any) -> None:
             raise InputError(f"{name} must be a positive integer, is {value}")
 
 
+def sweeps_a_round(num_spins: int, num_sweeps: int | None) -> int:
+    """Sweeps between two exchanges: more of few spins, and fewer where all are few.
+
+    >>> sweeps_a_round(100, None), sweeps_a_round(100, 1000), sweeps_a_round(5000, 1000)
+    (40, 20, 1)
+    """
+    few = math.inf if num_sweeps is None else num_sweeps // MIN_ROUNDS
+    return int(max(1, min(ROUND_VISITS // num_spins, few)))
+
+
 def _first(runs: list[Tempering], num_reads: int, best: bool) -> NDArray[np.int8]:
     """Of what all runs kept, the best first where they kept the best."""
     states = np.concatenate([run.kept for run in runs])
@@ -150,10 +160,10 @@ def make_ladder(
 
     What is left of a row of lanes goes to more chains, and then to more temperatures.
     """
-    wanted = num_temperatures or fitting_temperatures(schedule, layout.num_spins)
     if schedule.shape == "custom":
-        wanted = len(schedule.betas)
-    fixed = num_temperatures is not None or schedule.shape == "custom"
+        num_temperatures = len(schedule.betas)
+    wanted = num_temperatures or fitting_temperatures(schedule, layout.num_spins)
+    fixed = num_temperatures is not None
     if isinstance(layout, SparseLayout):
         row = layout.lanes * layout.num_spins
         rows = -(-CHAINS * wanted // layout.lanes)
@@ -218,7 +228,7 @@ class Tempering:
         total = None if num_sweeps is None else -(-num_sweeps // each)
         most = max(1, CHUNK_UPDATES // (ladder.layout.num_spins * ladder.size * each))
         if total is not None:
-            most = min(most, max(1, total // MIN_CHUNKS))
+            most = min(most, max(1, total // MIN_ROUNDS))
         began, done, made = control.elapsed(), 0.0, 0
         while done < 1.0 and made != total and not control.stop():
             rounds = most if total is None else min(most, total - made)
