@@ -23,8 +23,8 @@ from anneal.replicas import BLOCK, HOTTEST, random_states
 from anneal.schedules import COLD_ENTROPY, HOT_ENTROPY, PACE, Schedule
 
 CHAINS = 2  # at a temperature of a sparse problem, at least: cluster moves take two
-WHOLE = 0.5  # where one cluster has this share of what differs, swapping it is no news
-CLUSTER_SHARE = 0.3  # of the time goes to cluster moves, about
+WHOLE = 0.95  # where one cluster has this share of what differs, swapping it is no news
+CLUSTER_SHARE = 0.5  # of the time goes to cluster moves, about
 READ = 0.3  # what a coupling costs in a cluster move, in visits of a row of lanes
 LEAST_REJECTED = 1e-3  # of the exchanges of two neighbours, for the sake of the spacing
 
@@ -283,7 +283,7 @@ def fitting_temperatures(schedule: Schedule, num_spins: int) -> int:
     mean energies are those of the entropies of an automatic schedule, ΔE = T·ΔS.
 
     >>> fitting_temperatures(Schedule((0.25, 2.5), "cooling", automatic=True), 2000)
-    56
+    48
     """
     levels = np.linspace(HOT_ENTROPY**PACE, COLD_ENTROPY**PACE, 33) ** (1 / PACE)
     betas = 1 / schedule.temperatures(np.linspace(0, 1, 33))

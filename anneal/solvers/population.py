@@ -17,7 +17,8 @@ from anneal.sampler import IsingSampler, in_threads
 from anneal.schedules import Schedule, resolve
 from anneal.solvers.tempering import check_counts, is_gibbs
 
-REPLICAS = 256  # where nothing is said
+REPLICAS = 256  # where nothing is said, at most
+CACHED = 2**18  # spins of all replicas by default, which with their fields stay in the second cache
 CULLED = 0.1  # of the population is expected to be lost at a step
 HOT_SHARE = 0.05  # of the sweeps are for temperatures above the schedule's
 CHUNK_UPDATES = 2**23  # single-spin updates between two looks at the clock, a few milliseconds
@@ -35,7 +36,8 @@ class PopulationSampler(IsingSampler):
 
     num_reads: samples returned (default 1): the best of the population after a descent; with a
     ``beta_range`` or ``beta_schedule``, any of the population at the last beta. num_replicas: size
-    of the population (default 256, at least the reads, and whole rows of lanes). num_sweeps: of
+    of the population (default 256, of many spins fewer; at least the reads, and whole rows of
+    lanes). num_sweeps: of
     each replica (default 1000, at least one a step), or with a ``time_limit`` as many as fit.
     num_sweeps_per_beta: fixed instead. beta_range: where most of the sweeps go, and the last beta;
     beta_schedule: every beta, one after the other.
@@ -83,8 +85,9 @@ class PopulationSampler(IsingSampler):
                 beta_range=beta_range, beta_schedule_type=beta_schedule_type,
                 beta_schedule=beta_schedule,
             )  # fmt: skip
+            size = num_replicas or min(REPLICAS, CACHED // layout.num_spins)
             population = Population(
-                layout, rng, max(num_replicas or REPLICAS, reads), num_threads, gibbs=gibbs,
+                layout, rng, max(1, size, reads), num_threads, gibbs=gibbs,
                 shuffled=randomize_order,
             )  # fmt: skip
             if initial is not None:
@@ -195,7 +198,7 @@ class Cooling:
                 left = (until - control.elapsed()) / pace
             if left <= 0 and num_sweeps is None:
                 break
-            before = done
+            before, begun = done, control.elapsed()
             done = self._step(done, left if each is None else math.inf, step)
             step += 1
             share = (done - before) / (1 - before)
@@ -203,7 +206,7 @@ class Cooling:
             sweeps = each or (max(few, round(left * share)) if math.isfinite(left) else few)
             self._sweep(sweeps, max(1, CHUNK_UPDATES // spins))
             made += sweeps
-            pace = (control.elapsed() - began) / max(1, made)
+            pace = (control.elapsed() - begun) / max(1, sweeps)
             control.done = max(control.done, done)
         self._end()
 
@@ -298,7 +301,7 @@ def next_beta(beta: float, end: float, energies: NDArray[np.float64]) -> float:
     """The beta, at most ``end``, at which CULLED of the replicas is expected to be lost.
 
     >>> next_beta(0.0, 5.0, np.array([0.0, 0.0, 1.0]))
-    0.43...
+    0.496...
     """
     above = energies - energies.min()
 
