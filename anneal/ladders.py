@@ -289,4 +289,4 @@ def fitting_temperatures(schedule: Schedule, num_spins: int) -> int:
     betas = 1 / schedule.temperatures(np.linspace(0, 1, 33))
     middle = np.maximum((betas[:-1] + betas[1:]) / 2, np.finfo(float).tiny)
     squares = -np.diff(levels) * num_spins * math.log(2) * np.abs(np.diff(betas)) / middle
-    return 1 + math.ceil(2 * float(np.sqrt(squares).sum()) / math.pi**0.5)
+    return 1 + math.ceil(2 * float(np.sqrt(squares).sum()) / math.sqrt(math.pi))

@@ -86,7 +86,7 @@ class PopulationSampler(IsingSampler):
                 beta_schedule=beta_schedule,
             )  # fmt: skip
             size = num_replicas or min(REPLICAS, CACHED // layout.num_spins)
-            population = Population(
+            population = PopulationReplicas(
                 layout, rng, max(1, size, reads), num_threads, gibbs=gibbs,
                 shuffled=randomize_order,
             )  # fmt: skip
@@ -100,7 +100,7 @@ class PopulationSampler(IsingSampler):
         return np.stack(found)
 
 
-class Population:
+class PopulationReplicas:
     """Replicas in rows of lanes that lie in one array, so that any can be copied over any other."""
 
     def __init__(
@@ -166,7 +166,7 @@ class Cooling:
     """One population on its way down."""
 
     def __init__(
-        self, population: Population, schedule: Schedule, control: Control, *, hot: bool
+        self, population: PopulationReplicas, schedule: Schedule, control: Control, *, hot: bool
     ) -> None:
         self.population = population
         self.control = control
