@@ -10,6 +10,8 @@ SOLVERS = {
     "auto": "anneal.solvers.auto:AutoSampler",
     "anneal": "anneal.solvers.anneal:AnnealSampler",
     "crossover": "anneal.solvers.crossover:CrossoverSampler",
+    "tempering": "anneal.solvers.tempering:TemperingSampler",
+    "population": "anneal.solvers.population:PopulationSampler",
     "tabu": "anneal.solvers.tabu:TabuSampler",
     "greedy": "anneal.solvers.greedy:GreedySampler",
     "exact": "anneal.solvers.exact:ExactSampler",
