@@ -15,14 +15,21 @@ if TYPE_CHECKING:
 
 PROBLEMS = {
     "assignment": "anneal.problems.assignment:Assignment",
+    "bisection": "anneal.problems.bisection:GraphBisection",
+    "colouring": "anneal.problems.colouring:Colouring",
     "domain-wall": "anneal.problems.domain_wall:DomainWallAssignment",
+    "independent-set": "anneal.problems.independent_set:IndependentSet",
     "lattice": "anneal.problems.spin_glass:Lattice",
     "maxcut": "anneal.problems.maxcut:MaxCut",
+    "number-partition": "anneal.problems.number_partition:NumberPartition",
     "partition": "anneal.problems.partition:HypergraphBisection",
     "planted": "anneal.problems.planted:TilePlanted",
     "qubo": "anneal.problems.qubo:Qubo",
     "rounding": "anneal.problems.rounding:Rounding",
+    "sat": "anneal.problems.satisfiability:MaxSat",
     "sk": "anneal.problems.spin_glass:SherringtonKirkpatrick",
+    "wishart": "anneal.problems.wishart:WishartPlanted",
+    "xorsat": "anneal.problems.satisfiability:XorSat",
 }
 
 
