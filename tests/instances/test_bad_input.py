@@ -86,7 +86,32 @@ QAPLIB = [
     (b"0\n", 1, "n = 0 is outside 1"),
     (b"2\n0 1\n1 0\n0 nan\n5 0\n", 4, "'nan' is not a finite number"),
 ]
-TEXTS = {"rudy": RUDY, "qubo": QUBO, "coo": COO, "beasley": BEASLEY, "qaplib": QAPLIB}
+OPB = [
+    (b"", None, "empty"),
+    (b"* nothing\n", None, "empty"),
+    (b"min: ;\n", None, "empty"),
+    (b"min: +1 x1\n", 1, "not ended by ';'"),
+    (b"min: +1 x1 ;\n+1 x1 >= 1\n", 2, "not ended by ';'"),
+    (b"min: +1 x1 ;\nmin: +1 x1 ;\n", 2, "must stand first and once"),
+    (b"+1 x1 >= 1 ;\nmin: +1 x1 ;\n", 2, "must stand first and once"),
+    (b"min: +1 x1 ;\n;\n", 2, "nothing stands before"),
+    (b"min: +1 x1 x2 x3 ;\n", 1, "a product of 3 variables"),
+    (b"min: +1 x1 ;\n\n+1 x1 x2 >= 1 ;\n", 3, "this constraint holds a product"),
+    (b"min: +1 x1 ;\n+1 x1 + x2 1 ;\n", 2, "expected one of >=, <= and ="),
+    (b"min: +1 x1 ;\n1 >= +1 x1 >= 0 ;\n", 2, "expected one of >=, <= and ="),
+    (b"min: +1 x1 ;\n+1 x1 >= ;\n", 2, "expected a number after >="),
+    (b"min: +1 x1 ;\n+1 x1 >= +1 x2 ;\n", 2, "expected a number after >="),
+    (b"min: +1 x1 ;\n>= 1 ;\n", 2, "expected terms before >="),
+    (b"min: +1.5 x1 ;\n", 1, "'.5 x1 ;' is not understood"),
+    (b"min: +1x1 ;\n", 1, "'1x1 ;' is not understood"),
+    (b"min: +1 x1\n + ;\n", 2, "a sign must stand before"),
+    (b"min: + + 1 x1 ;\n", 1, "a sign must stand before"),
+    (b"min: +1 x1 = ;\n", 1, "'=' does not belong here"),
+    (b"soft: 6 ;\n[4] +1 x1 >= 1 ;\n", 1, "':"),
+    (b"min: 99999999999999999999 x1 ;\n", 1, "is larger than 2^53"),
+    (b"* offset= nan\nmin: +1 x1 ;\n", 1, "'nan' is not a finite number"),
+]
+TEXTS = {"opb": OPB, "rudy": RUDY, "qubo": QUBO, "coo": COO, "beasley": BEASLEY, "qaplib": QAPLIB}
 
 
 @pytest.mark.parametrize(
