@@ -42,6 +42,7 @@ FORMATS: dict[str, str] = {
     "bqm-json": "anneal.instances.bqm_json",
     "qaplib": "anneal.instances.qaplib",
     "opb": "anneal.instances.opb",
+    "lp": "anneal.instances.lp",
 }
 
 

@@ -184,8 +184,8 @@ class Program:
     row that is ``equal``, and ``≥ right`` of each other one.
 
     ``row``, ``column`` (int64, 0-based) and ``value`` (float64) are stored sorted by (row, column);
-    what is given twice is added up, and zeros are left out. ``right`` (float64) and ``equal`` (bool) have an entry a row.
-    The variables are those of ``objective``, in its order.
+    what is given twice is added up, and zeros are left out. ``right`` (float64) and ``equal``
+    (bool) have an entry a row. The variables are those of ``objective``, in its order.
 
     Raises :class:`~anneal.errors.InputError` for spins, indices out of range, lengths that differ
     and numbers that are not finite.

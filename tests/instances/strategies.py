@@ -63,7 +63,7 @@ def programs(draw: st.DrawFn) -> Program:
     size, num_rows = draw(st.integers(1, 5)), draw(st.integers(0, 3))
     i, j, _ = draw(pairs(size=size, loops=True))
     value = draw(st.lists(amounts, min_size=len(i), max_size=len(i)))
-    name = st.from_regex(r"[a-z_][a-z0-9_]{0,3}", fullmatch=True)
+    name = st.from_regex(r"v[a-z0-9_]{0,3}", fullmatch=True)
     labels = draw(st.lists(name, min_size=size, max_size=size, unique=True))
     offset = draw(st.one_of(amounts, st.just(1.5)))
     qubo = Qubo(size, np.array(i, int), np.array(j, int), value, offset, labels=tuple(labels))
@@ -92,5 +92,6 @@ INSTANCES = {
     "bqm-json": bqms(),
     "qaplib": assignments(),
     "opb": programs(),
+    "lp": programs(),
 }
 """What each format can hold: a new format adds a line, and test_formats.py holds it to the laws."""

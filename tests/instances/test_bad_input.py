@@ -111,7 +111,41 @@ OPB = [
     (b"min: 99999999999999999999 x1 ;\n", 1, "is larger than 2^53"),
     (b"* offset= nan\nmin: +1 x1 ;\n", 1, "'nan' is not a finite number"),
 ]
-TEXTS = {"opb": OPB, "rudy": RUDY, "qubo": QUBO, "coo": COO, "beasley": BEASLEY, "qaplib": QAPLIB}
+LP = [
+    (b"", None, "empty"),
+    (b"\\ nothing\n", None, "empty"),
+    (b"\n3 x\n", 2, "expected 'minimize' or 'maximize'"),
+    (b"min x\nbinary x\n", 2, "'end' is missing"),
+    (b"min x\nbinary x\nend\nmax\n", 4, "something follows 'end'"),
+    (b"min x\nmax x\nend\n", 2, "one objective"),
+    (b"min x\nsubject\nx >= 1\nend\n", 2, "expected 'subject to'"),
+    (b"min x\nst\nx + y\nbinary x y\nend\n", 3, "expected a relation"),
+    (b"min x\nst\nx + y >=\nbinary x y\nend\n", 3, "expected a number after >="),
+    (b"min x\nst\n0 <= x <= 1\nbinary x\nend\n", 3, "expected a number after <="),
+    (b"min x\nst\nx >= 2 y\nbinary x y\nend\n", 3, "expected a new line"),
+    (b"min x\nst\nc: [ x * y ] >= 2\nbinary x y\nend\n", 3, "holds a product"),
+    (b"min x\nst\nc: >= 2\nbinary x\nend\n", 3, "expected terms before >="),
+    (b"min x + [ x * y ]\nbinary x y\nend\n", 1, "one last '[ … ] / 2'"),
+    (b"min x + [ 3 x ] / 2\nbinary x y\nend\n", 1, "expected x * y or x ^ 2"),
+    (b"min x + [ x ^ 3 ] / 2\nbinary x y\nend\n", 1, "expected x * y or x ^ 2"),
+    (b"min x + * y\nbinary x y\nend\n", 1, "'*' does not belong here"),
+    (b"min x\nst\nx + y >= 1\nbinary x\nend\n", 3, "variable 'y' is not declared binary"),
+    (b"min x\nbounds\nx <= 4\nbinary x\nend\n", 3, "bounds other than 0 and 1: x <= 4"),
+    (b"min x\nbounds\nx free\nend\n", 3, "bounds other than 0 and 1: x free"),
+    (b"min x\ngeneral\nx\nend\n", 2, "only binary variables can be held"),
+    (b"min x\nbinary 3\nend\n", 2, "'3' is no name of a variable"),
+    (b"min 1e999 x\nbinary x\nend\n", 1, "'1e999' is not a finite number"),
+    (b"min | x\nbinary x\nend\n", 1, "'| x' is not understood"),
+]
+TEXTS = {
+    "lp": LP,
+    "opb": OPB,
+    "rudy": RUDY,
+    "qubo": QUBO,
+    "coo": COO,
+    "beasley": BEASLEY,
+    "qaplib": QAPLIB,
+}
 
 
 @pytest.mark.parametrize(
