@@ -1,8 +1,8 @@
 """Instance files: text (or bytes) to arrays and back, one module a format.
 
-A format's module has ``NAME``, ``EXTENSIONS``, ``DESCRIPTION``, ``HOLDS`` (graph, qubo, bqm or
-assignment), ``OPTIONS`` (the keywords of its ``parse``), ``sniff(data) -> bool``, ``parse(data,
-...) -> instance`` and ``dump(instance) -> bytes``.
+A format's module has ``NAME``, ``EXTENSIONS``, ``DESCRIPTION``, ``HOLDS`` (graph, qubo, bqm,
+assignment or program), ``OPTIONS`` (the keywords of its ``parse``), ``sniff(data) -> bool``,
+``parse(data, ...) -> instance`` and ``dump(instance) -> bytes``.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 from anneal import registry
 from anneal.errors import InputError
 from anneal.files import Pathlike, read_bytes, write_bytes
-from anneal.instances.arrays import Graph, QuadraticAssignment, Qubo
+from anneal.instances.arrays import Graph, Program, QuadraticAssignment, Qubo
 
 if TYPE_CHECKING:
     import dimod
 
-    Instance = Graph | Qubo | QuadraticAssignment | dimod.BinaryQuadraticModel
+    Instance = Graph | Qubo | QuadraticAssignment | Program | dimod.BinaryQuadraticModel
 
 __all__ = [
     "FORMATS",
     "Graph",
+    "Program",
     "QuadraticAssignment",
     "Qubo",
     "detect_format",
@@ -40,6 +41,8 @@ FORMATS: dict[str, str] = {
     "bqm": "anneal.instances.bqm_file",
     "bqm-json": "anneal.instances.bqm_json",
     "qaplib": "anneal.instances.qaplib",
+    "opb": "anneal.instances.opb",
+    "lp": "anneal.instances.lp",
 }
 
 
@@ -122,14 +125,14 @@ def write(instance: Instance, path: Pathlike, *, format: str | None = None) -> N
     """Write an instance file, whole or not at all; compress it where the name ends in ``.gz``.
 
     ``format`` is a name in ``FORMATS``; otherwise the first that has the name's extension and holds
-    such an instance. A :class:`Qubo` and a BQM stand for each other; spins become bits where a
-    format has bits only.
+    such an instance. A :class:`Qubo` and a BQM stand for each other, and for a program without
+    constraints; spins become bits where a format has bits only.
 
     Raises :class:`~anneal.errors.InputError` where the format cannot hold the instance or the file
     not be written.
     """
     kind = _kind(instance)
-    kinds = ("qubo", "bqm") if kind in ("qubo", "bqm") else (kind,)
+    kinds = ("qubo", "bqm", "program") if kind in ("qubo", "bqm") else (kind,)
     if format is None:
         names = [name for name in _formats_for(path) if get_format(name).HOLDS in kinds]
         if not names:
@@ -147,7 +150,8 @@ def write(instance: Instance, path: Pathlike, *, format: str | None = None) -> N
 
 
 def kinds_for(path: Pathlike, *, format: str | None = None) -> set[str]:
-    """Return what a file of that name (or format) may hold: graph, qubo, bqm or assignment.
+    """Return what a file of that name (or format) may hold: graph, qubo, bqm, assignment or
+    program.
 
     >>> kinds_for("x.rud"), kinds_for("x.qubo.gz"), kinds_for("x.dat", format="rudy")
     ({'graph'}, {'qubo'}, {'graph'})
@@ -164,17 +168,18 @@ def _formats_for(path: Pathlike) -> list[str]:
 
 
 def _kind(instance: Any) -> str:
-    kinds = {Graph: "graph", Qubo: "qubo", QuadraticAssignment: "assignment"}
+    kinds = {Graph: "graph", Qubo: "qubo", QuadraticAssignment: "assignment", Program: "program"}
     return kinds.get(type(instance), "bqm")
 
 
 def _convert(instance: Any, module: Any) -> Any:
-    """Return ``instance`` as what ``module`` holds, a Qubo or a BQM."""
+    """Return ``instance`` as what ``module`` holds, a Qubo, a BQM or a program without rows."""
     if module.HOLDS == "bqm":
         return instance.to_bqm() if isinstance(instance, Qubo) else instance
-    if module.HOLDS != "qubo":
+    if module.HOLDS not in ("qubo", "program") or isinstance(instance, Program):
         return instance
-    return instance if isinstance(instance, Qubo) else Qubo.from_bqm(instance)
+    qubo = instance if isinstance(instance, Qubo) else Qubo.from_bqm(instance)
+    return qubo if module.HOLDS == "qubo" else Program.unconstrained(qubo)
 
 
 def _with_best_known(instance: QuadraticAssignment, path: Pathlike) -> QuadraticAssignment:

@@ -178,6 +178,74 @@ class QuadraticAssignment:
         _assign(self, flow=flow, distance=distance)
 
 
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Minimise an energy of bits under linear constraints: ``Σ value · x_column = right`` of each
+    row that is ``equal``, and ``≥ right`` of each other one.
+
+    ``row``, ``column`` (int64, 0-based) and ``value`` (float64) are stored sorted by (row, column);
+    what is given twice is added up, and zeros are left out. ``right`` (float64) and ``equal``
+    (bool) have an entry a row. The variables are those of ``objective``, in its order.
+
+    Raises :class:`~anneal.errors.InputError` for spins, indices out of range, lengths that differ
+    and numbers that are not finite.
+
+    >>> one_of_two = Program(Qubo(2, [0], [0], [-1.0]), [0, 0], [1, 0], [1, 1], [1], [True])
+    >>> one_of_two.num_rows, one_of_two.column.tolist()
+    (1, [0, 1])
+    """
+
+    objective: Qubo
+    row: IntArray
+    column: IntArray
+    value: FloatArray
+    right: FloatArray
+    equal: npt.NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        if self.objective.vartype != "BINARY":
+            raise InputError("the variables of a program are bits, not spins")
+        right = np.asarray(self.right, dtype=np.float64)
+        equal = np.asarray(self.equal, dtype=np.bool_)
+        row, column = _whole(self.row, "row"), _whole(self.column, "column")
+        value = np.asarray(self.value, dtype=np.float64)
+        if not row.shape == column.shape == value.shape == (value.size,):
+            raise InputError("row, column and the values must be vectors of one length")
+        if not right.shape == equal.shape == (right.size,):
+            raise InputError("right and equal must be vectors of one length")
+        width = self.objective.num_variables
+        for name, index, size in (("row", row, right.size), ("column", column, width)):
+            if index.size and (index.min() < 0 or index.max() >= size):
+                raise InputError(f"a {name} is outside 0 to {size - 1}")
+        key, inverse = np.unique(row * width + column, return_inverse=True)
+        value = np.asarray(np.bincount(inverse, value, len(key)), np.float64)
+        _check_finite(value, "a coefficient")
+        _check_finite(right, "a right side")
+        key, value = key[value != 0], value[value != 0]
+        _assign(self, row=key // width, column=key % width, value=value, right=right, equal=equal)
+
+    @classmethod
+    def unconstrained(cls, objective: Qubo) -> Program:
+        """Return a program without constraints, over bits.
+
+        >>> Program.unconstrained(Qubo(1, [0], [0], [1.0], vartype="SPIN")).objective.value
+        array([2.])
+        """
+        none = np.empty(0)
+        index = none.astype(np.int64)
+        return cls(objective.to_binary(), index, index, none, none, none.astype(np.bool_))
+
+    @property
+    def num_rows(self) -> int:
+        """The number of constraints."""
+        return len(self.right)
+
+    @property
+    def sense(self) -> str:
+        """The sense of the file's objective."""
+        return self.objective.sense
+
+
 def check_size(size: int, what: str, *, line: int | None = None) -> None:
     """Raise unless ``size`` lies in 1 … ``MAX_VARIABLES``."""
     if size < 1:

@@ -15,14 +15,22 @@ if TYPE_CHECKING:
 
 PROBLEMS = {
     "assignment": "anneal.problems.assignment:Assignment",
+    "bisection": "anneal.problems.bisection:GraphBisection",
+    "colouring": "anneal.problems.colouring:Colouring",
+    "constrained": "anneal.problems.constrained_qubo:ConstrainedQubo",
     "domain-wall": "anneal.problems.domain_wall:DomainWallAssignment",
+    "independent-set": "anneal.problems.independent_set:IndependentSet",
     "lattice": "anneal.problems.spin_glass:Lattice",
     "maxcut": "anneal.problems.maxcut:MaxCut",
+    "number-partition": "anneal.problems.number_partition:NumberPartition",
     "partition": "anneal.problems.partition:HypergraphBisection",
     "planted": "anneal.problems.planted:TilePlanted",
     "qubo": "anneal.problems.qubo:Qubo",
     "rounding": "anneal.problems.rounding:Rounding",
+    "sat": "anneal.problems.satisfiability:MaxSat",
     "sk": "anneal.problems.spin_glass:SherringtonKirkpatrick",
+    "wishart": "anneal.problems.wishart:WishartPlanted",
+    "xorsat": "anneal.problems.satisfiability:XorSat",
 }
 
 
@@ -51,7 +59,8 @@ def read_problem(
     base: int | None = None,
     problem: int | None = None,
 ) -> Problem:
-    """Return the problem in a file: a graph is a MaxCut, a BQM a Qubo, a QAP an Assignment.
+    """Return the problem in a file: a graph is a MaxCut, a BQM a Qubo, a QAP an Assignment, a
+    program with constraints a ConstrainedQubo.
 
     The keywords are those of :func:`anneal.instances.read`; the format is told from name and
     content where it is not given. Raises :class:`~anneal.errors.InputError`.
@@ -68,7 +77,8 @@ def read_problem(
 
 
 def write_problem(problem: Problem, path: Pathlike, *, format: str | None = None) -> None:
-    """Write ``problem`` to a file: a MaxCut as a graph, an Assignment as a QAP, the rest as a BQM.
+    """Write ``problem`` to a file: a MaxCut as a graph, an Assignment as a QAP, a ConstrainedQubo
+    as a program, the rest as a BQM.
 
     Where ``format``, or the name of the file, stands for models only, any problem's BQM is written.
     Raises :class:`~anneal.errors.InputError` where the format cannot hold the instance.
@@ -98,6 +108,16 @@ def from_instance(instance: Any) -> Problem:
         from anneal.problems.assignment import Assignment
 
         return Assignment(instance.flow, instance.distance, best_known=instance.best_known)
+    if isinstance(instance, arrays.Program):
+        from scipy import sparse
+
+        from anneal.problems.constrained_qubo import ConstrainedQubo
+
+        matrix = sparse.csr_array(
+            (instance.value, (instance.row, instance.column)),
+            shape=(instance.num_rows, instance.objective.num_variables),
+        )
+        return ConstrainedQubo(instance.objective.to_bqm(), matrix, instance.right, instance.equal)
     from anneal.problems.qubo import Qubo
 
     return Qubo(instance.to_bqm() if isinstance(instance, arrays.Qubo) else instance)
@@ -106,11 +126,17 @@ def from_instance(instance: Any) -> Problem:
 def _to_instance(problem: Problem) -> Any:
     from anneal.instances import arrays
     from anneal.problems.assignment import Assignment
+    from anneal.problems.constrained_qubo import ConstrainedQubo
     from anneal.problems.maxcut import MaxCut
 
     if isinstance(problem, MaxCut):
         i, j = problem.i.astype(np.int64), problem.j.astype(np.int64)
         return arrays.Graph(problem.num_vertices, i, j, problem.weight)
+    if isinstance(problem, ConstrainedQubo):
+        table = problem.coefficients.tocoo()
+        row, column = table.coords
+        objective = arrays.Qubo.from_bqm(problem.model)
+        return arrays.Program(objective, row, column, table.data, problem.right, problem.equal)
     if isinstance(problem, Assignment):
         return arrays.QuadraticAssignment(problem.flow, problem.distance, problem.best_known)
     return problem.bqm()

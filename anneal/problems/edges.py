@@ -51,6 +51,18 @@ def number(name: str, value: Any, *, least: float, most: float) -> float:
     return found
 
 
+def positive(name: str, value: Any) -> float:
+    """Return ``value`` as a float that is positive and finite, or raise InputError naming it.
+
+    >>> positive("penalty", 3)
+    3.0
+    """
+    found = number(name, value, least=0, most=1e300)
+    if found == 0:
+        raise InputError(f"{name} must be greater than 0")
+    return found
+
+
 def read_only(name: str, values: ArrayLike, *, ndim: int = 1) -> Weight:
     """Return ``values`` as a float64 array of ``ndim`` axes that cannot be written to.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from anneal.errors import InputError
 from anneal.problem import Problem, Sample, Seed, Solution, Values, as_sample, sample_values
-from anneal.problems import edges
+from anneal.problems import edges, palubeckis
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,18 +62,28 @@ class Qubo(Problem):
         return float(self.model.energies((values[np.newaxis], list(self.model.variables)))[0])
 
     @classmethod
-    def generate(cls, *, seed: Seed, num_variables: int = 100, density: float = 0.1) -> Qubo:
-        """Return an instance like Beasley's (1998): whole numbers of −100 … 100.
+    def generate(
+        cls, *, seed: Seed, family: str = "beasley", num_variables: int = 100, density: float = 0.1
+    ) -> Qubo:
+        """Return xᵀQx with whole Q_ij of −100 … 100: a linear bias of every variable, and of a
+        share ``density`` of all pairs a coupling, which is 2 Q_ij.
 
-        Every variable has a linear bias and every pair, with probability ``density``, a doubled
-        one.
+        ``family`` is ``beasley`` (as OR-Library's; Beasley 1998) or ``palubeckis``: the very
+        instances p3000 … p7000 of Palubeckis (2004, 2006), negated as they are maximised.
+        ``seed`` is then that of his generator, and ``best_known`` the best published value.
 
         >>> Qubo.generate(seed=1, num_variables=5, density=1.0).bqm().num_interactions
         10
+        >>> Qubo.generate(seed=1, family="palubeckis", num_variables=3, density=1.0).bqm().linear
+        {0: 100.0, 1: 56.0, 2: -36.0}
         """
-        rng = np.random.default_rng(seed)
         size = edges.whole("num_variables", num_variables, least=1)
         density = edges.number("density", density, least=0, most=1)
+        if family == "palubeckis":
+            return cls(*palubeckis.generate(size, density, seed))
+        if family != "beasley":
+            raise InputError(f"family must be beasley or palubeckis, not {family!r}")
+        rng = np.random.default_rng(seed)
         i, j = edges.random_edges(size, density, rng=rng)
         # xᵀQx with a symmetric Q meets every pair twice.
         quadratic = 2.0 * rng.integers(-100, 101, size=i.size)

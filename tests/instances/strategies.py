@@ -6,7 +6,7 @@ import dimod
 import numpy as np
 from hypothesis import strategies as st
 
-from anneal.instances import Graph, QuadraticAssignment, Qubo
+from anneal.instances import Graph, Program, QuadraticAssignment, Qubo
 
 # Halves and doubles of these are exact, so Beasley's format can hold them too.
 finite = st.floats(-1e300, 1e300, allow_subnormal=False).filter(lambda x: not 0 < abs(x) < 1e-300)
@@ -56,6 +56,33 @@ def assignments(draw: st.DrawFn) -> QuadraticAssignment:
     return QuadraticAssignment(flow, distance)
 
 
+@st.composite
+def programs(draw: st.DrawFn) -> Program:
+    """Draw a program of whole numbers, at most five variables and three constraints."""
+    amounts = st.integers(-99, 99).map(float)
+    size, num_rows = draw(st.integers(1, 5)), draw(st.integers(0, 3))
+    i, j, _ = draw(pairs(size=size, loops=True))
+    value = draw(st.lists(amounts, min_size=len(i), max_size=len(i)))
+    name = st.from_regex(r"v[a-z0-9_]{0,3}", fullmatch=True)
+    labels = draw(st.lists(name, min_size=size, max_size=size, unique=True))
+    offset = draw(st.one_of(amounts, st.just(1.5)))
+    qubo = Qubo(size, np.array(i, int), np.array(j, int), value, offset, labels=tuple(labels))
+    entries = [(row, column) for row in range(num_rows) for column in range(size)]
+    found = draw(st.lists(st.sampled_from(entries), unique=True)) if entries else []
+    values = draw(st.lists(amounts, min_size=len(found), max_size=len(found)))
+    right = draw(st.lists(amounts, min_size=num_rows, max_size=num_rows))
+    equal = draw(st.lists(st.booleans(), min_size=num_rows, max_size=num_rows))
+    row, column = np.array(found, int).reshape(-1, 2).T
+    return Program(nonzero(qubo), row, column, np.array(values), np.array(right), np.array(equal))
+
+
+def nonzero(qubo: Qubo) -> Qubo:
+    """Return a QUBO without linear terms of zero, which no BQM tells from none at all."""
+    kept = (qubo.i != qubo.j) | (qubo.value != 0)
+    terms = qubo.i[kept], qubo.j[kept], qubo.value[kept]
+    return Qubo(qubo.num_variables, *terms, qubo.offset, qubo.vartype, qubo.labels)
+
+
 INSTANCES = {
     "rudy": graphs(),
     "qubo": qubos(),
@@ -64,5 +91,7 @@ INSTANCES = {
     "bqm": bqms(),
     "bqm-json": bqms(),
     "qaplib": assignments(),
+    "opb": programs(),
+    "lp": programs(),
 }
 """What each format can hold: a new format adds a line, and test_formats.py holds it to the laws."""

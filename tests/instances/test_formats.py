@@ -14,8 +14,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anneal.errors import InputError
-from anneal.instances import FORMATS, Graph, QuadraticAssignment, Qubo, get_format, read, sln, write
-from tests.instances.strategies import INSTANCES, bqms, qubos
+from anneal.instances import (
+    FORMATS,
+    Graph,
+    Program,
+    QuadraticAssignment,
+    Qubo,
+    get_format,
+    read,
+    sln,
+    write,
+)
+from tests.instances.strategies import INSTANCES, bqms, nonzero, qubos
 
 per_format = pytest.mark.parametrize("name", FORMATS)
 many = settings(
@@ -29,26 +39,15 @@ def same(one: Any, other: Any) -> bool:
         return bool(one == other) and list(one.variables) == list(other.variables)
     if type(one) is not type(other):
         return False
+    if isinstance(one, Program) and not same(nonzero(one.objective), nonzero(other.objective)):
+        return False
     names = {
+        Program: ("row", "column", "value", "right", "equal"),
         Graph: ("num_vertices", "i", "j", "weight"),
         Qubo: ("num_variables", "i", "j", "value", "offset", "vartype", "labels"),
         QuadraticAssignment: ("flow", "distance"),
     }[type(one)]
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
-
-
-def nonzero(qubo: Qubo) -> Qubo:
-    """Return a QUBO without linear terms of zero, which no BQM tells from none at all."""
-    kept = (qubo.i != qubo.j) | (qubo.value != 0)
-    return Qubo(
-        qubo.num_variables,
-        qubo.i[kept],
-        qubo.j[kept],
-        qubo.value[kept],
-        qubo.offset,
-        qubo.vartype,
-        qubo.labels,
-    )
 
 
 def test_every_format_has_a_strategy() -> None:
@@ -60,7 +59,7 @@ def test_a_format_describes_itself(name: str) -> None:
     module = get_format(name)
     assert name == module.NAME
     assert module.DESCRIPTION and all(extension[0] == "." for extension in module.EXTENSIONS)
-    assert module.HOLDS in ("graph", "qubo", "bqm", "assignment")
+    assert module.HOLDS in ("graph", "qubo", "bqm", "assignment", "program")
 
 
 @per_format
@@ -126,13 +125,18 @@ def test_a_damaged_file_is_read_or_refused(name: str, data: st.DataObject) -> No
 @per_format
 @given(
     garbage=st.one_of(
-        st.binary(max_size=200), st.text("0123456789 .-+einfac#%p\n\r\t", max_size=80)
+        st.binary(max_size=200), st.text("0123456789 .-+einfac#%p:;=<>x~*[]\n\r\t", max_size=80)
     )
 )
 def test_garbage_is_read_or_refused(name: str, garbage: bytes | str) -> None:
     module = get_format(name)
     text = garbage.encode() if isinstance(garbage, str) else garbage
-    starts = {"bqm": b"DIMODBQM\x02\x00", "qubo": b"p qubo 0 ", "bqm-json": b'{"type": '}
+    starts = {
+        "bqm": b"DIMODBQM\x02\x00",
+        "qubo": b"p qubo 0 ",
+        "bqm-json": b'{"type": ',
+        "opb": b"min: +1 x1 ",
+    }
     for start in (b"", starts.get(name, b"2 1\n")):
         read_or_refuse(module, start + text)
 
@@ -147,6 +151,7 @@ def read_or_refuse(module: Any, text: bytes) -> None:
         assert error.line is None or 1 <= error.line <= len(text.splitlines()) + 1
     else:
         kinds = {Graph: "graph", Qubo: "qubo", QuadraticAssignment: "assignment"}
+        kinds[Program] = "program"
         assert kinds.get(type(found), "bqm") == module.HOLDS
 
 
