@@ -135,7 +135,7 @@ def _settled(ising: Ising) -> bool:
     return bool((free & (2 * strongest < total)).all())
 
 
-Step = tuple[NDArray[np.float64], Any, float, tuple[NDArray[Any], ...], NDArray[np.int64]]
+Step = tuple[NDArray[np.float64], Any, float, tuple[NDArray[Any], ...], NDArray[Any]]
 
 
 def _eliminated(
