@@ -181,7 +181,7 @@ def _merged(
     rules[1][:] = np.column_stack([leader[gone], np.full(len(gone), -1)])
     rules[2][:] = np.column_stack([-sign[gone], np.zeros(len(gone))])
     rules[3][:] = 0.0
-    biases = np.bincount(place, sign * h, len(left))
+    biases = np.bincount(place, sign * h, len(left)).astype(np.float64)
     return biases, smaller, float(values[inside].sum()) / 2, rules, left
 
 

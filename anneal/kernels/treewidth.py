@@ -95,7 +95,8 @@ def elimination_order(indptr, indices, by_fill, most, patience):  # type: ignore
         bag_starts[step + 1] = at + size
         if at + size > bags.size:
             more = np.empty(2 * (at + size), np.int64)
-            more[:at] = bags[:at]
+            for k in range(at):
+                more[k] = bags[k]
             bags = more
         num_stale = size
         for i in range(size):
@@ -119,7 +120,8 @@ def elimination_order(indptr, indices, by_fill, most, patience):  # type: ignore
                         wanted = 2 * sizes[one] + 4
                         if used + wanted > lists.size:
                             longer = np.empty(2 * (used + wanted), np.int64)
-                            longer[:used] = lists[:used]
+                            for k in range(used):
+                                longer[k] = lists[k]
                             lists = longer
                         for k in range(sizes[one]):
                             lists[used + k] = lists[starts[one] + k]

@@ -35,27 +35,23 @@ def triangle_sums(matrix, triangles):  # type: ignore[no-untyped-def]
 
 @kernel
 def most_violated(matrix, limit):  # type: ignore[no-untyped-def]
-    """Of each three spins the inequality of the least left side, if that is below ``limit``:
-    (triangles, left sides).
-    """
+    """The inequalities whose left side is below ``limit``: (triangles, left sides)."""
     n = matrix.shape[0]
-    room = 1024
-    rows, sums = np.empty((room, 5), np.int64), np.empty(room)
-    found = 0
-    for i in range(n):
-        for j in range(i):
-            for k in range(j):
-                for a in (-1, 1):
-                    for b in (-1, 1):
-                        left = a * matrix[i, j] + b * matrix[i, k] + a * b * matrix[j, k]
-                        if left < limit:
-                            if found == room:
-                                room *= 2
-                                more, values = np.empty((room, 5), np.int64), np.empty(room)
-                                more[:found], values[:found] = rows, sums
-                                rows, sums = more, values
-                            rows[found, 0], rows[found, 1], rows[found, 2] = i, j, k
-                            rows[found, 3], rows[found, 4] = a, b
-                            sums[found] = left
-                            found += 1
-    return rows[:found], sums[:found]
+    rows, sums = np.empty((0, 5), np.int64), np.empty(0)
+    for fill in (False, True):  # counted first, then written
+        found = 0
+        for i in range(n):
+            for j in range(i):
+                for k in range(j):
+                    for a in (-1, 1):
+                        for b in (-1, 1):
+                            left = a * matrix[i, j] + b * matrix[i, k] + a * b * matrix[j, k]
+                            if left < limit:
+                                if fill:
+                                    row = rows[found]
+                                    row[0], row[1], row[2], row[3], row[4] = i, j, k, a, b
+                                    sums[found] = left
+                                found += 1
+        if not fill:
+            rows, sums = np.empty((found, 5), np.int64), np.empty(found)
+    return rows, sums

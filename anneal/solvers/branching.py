@@ -113,4 +113,4 @@ def _descended(C: Floats, states: Floats) -> Floats:
     while gain.max() > 1e-12 * np.abs(C).sum():
         state[int(np.argmax(gain))] *= -1
         gain = state * (C @ state)
-    return state[np.newaxis]
+    return np.asarray(state[np.newaxis])
