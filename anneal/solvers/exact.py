@@ -88,7 +88,7 @@ def prove(
     state = np.ones(small.num_spins, np.int8)
     order = cheapest_order(small, most=EXHAUSTIVE)
     if order is not None:
-        parts = [(small, np.arange(small.num_spins))]
+        parts = [(Ising(small.h, small.J), np.arange(small.num_spins))]
     else:
         parts = [(part_of(small, spins), spins) for spins in components(small)]
         for part, _ in parts:
