@@ -31,12 +31,13 @@ def warm_up() -> None:
         for density in (0.04, 1.0):
             bqm = _example(density, scale).to_bqm()
             for name in ours:
-                if name not in ("exact", "qaoa"):  # toy sizes alone
+                if name not in ("exact", "highs", "qaoa"):  # smaller sizes alone
                     get_solver(name)().sample(bqm, num_reads=1, num_sweeps=100, seed=1)
     for num_spins in (3, 12, 20):  # sums of three, five and seven bits
         bqm = _example(1.0, 1.0, num_spins, largest=1).to_bqm()
         get_solver("anneal")().sample(bqm, num_reads=1, num_sweeps=2, seed=1)
-    get_solver("exact")().sample(_example(1.0, 1.0, 10).to_bqm())
+    for density, size in ((1.0, 10), (0.1, 40), (1.0, 30)):
+        get_solver("exact")().sample(_example(density, 1.0, size).to_bqm())
     model, squares = Assignment.generate(seed=1, num_facilities=6).split()
     get_solver("anneal")().sample(model, squares=squares, num_reads=1, num_sweeps=2, seed=1)
 

@@ -15,6 +15,7 @@ SOLVERS = {
     "tabu": "anneal.solvers.tabu:TabuSampler",
     "greedy": "anneal.solvers.greedy:GreedySampler",
     "exact": "anneal.solvers.exact:ExactSampler",
+    "highs": "anneal.solvers.highs:HighsSampler",
     "random": "anneal.solvers.random:RandomSampler",
     "qaoa": "anneal.solvers.qaoa:QaoaSampler",
     "neal": "neal:SimulatedAnnealingSampler",

@@ -16,7 +16,7 @@ from anneal.problems import PROBLEMS, get_problem
 from anneal.sampler import with_squares
 from anneal.schedules import automatic_betas
 from anneal.solvers import SOLVERS, get_solver
-from anneal.solvers.auto import plan
+from anneal.solvers.auto import plan, summary
 from anneal.suites import SUITES
 from anneal.tables import Column, Table, column
 from qbnn.architectures import ARCHITECTURES, SUITED
@@ -36,7 +36,8 @@ def facts(loaded: Loaded) -> dict[str, Any]:
     posed = ising
     if apart is not None:
         posed = with_squares(Ising.from_bqm(apart[0]), apart[1]["squares"])
-    reduction, solver, reason = plan(posed)
+    reduction, parts = plan(posed)
+    solver, reason = summary(parts)
     own = loaded.problem.describe()
     return {
         "file": str(loaded.path),
@@ -56,6 +57,8 @@ def facts(loaded: Loaded) -> dict[str, Any]:
         "solver": solver,
         "reason": reason,
         "presolve_leaves": reduction.ising.num_spins,
+        "presolve": dict(reduction.counts),
+        "parts": len(parts),
         # The first and the last of two sweeps.
         "beta_range": [float(beta) for beta in automatic_betas(ising, 2)],
     }
@@ -76,6 +79,7 @@ def shown(known: Mapping[str, Any]) -> dict[str, Any]:
         "degree": f"{degree['least']} … {degree['most']}, mean {degree['mean']:.4g}",
         "integer_scale": whole,
         "solver": f"{known['solver']} ({known['reason']})",
+        "presolve": ", ".join(f"{count} {rule}" for rule, count in known["presolve"].items()),
         "beta_range": [float(f"{beta:.4g}") for beta in known["beta_range"]],
     }
 
