@@ -13,6 +13,7 @@ SOLVERS = {
     "tempering": "anneal.solvers.tempering:TemperingSampler",
     "population": "anneal.solvers.population:PopulationSampler",
     "tabu": "anneal.solvers.tabu:TabuSampler",
+    "bifurcation": "anneal.solvers.bifurcation:BifurcationSampler",
     "greedy": "anneal.solvers.greedy:GreedySampler",
     "exact": "anneal.solvers.exact:ExactSampler",
     "highs": "anneal.solvers.highs:HighsSampler",
