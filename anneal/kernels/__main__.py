@@ -33,7 +33,7 @@ def warm_up() -> None:
             for name in ours:
                 if name not in ("exact", "highs", "qaoa"):  # smaller sizes alone
                     get_solver(name)().sample(bqm, num_reads=1, num_sweeps=100, seed=1)
-    for num_spins in (3, 12, 20):  # sums of three, five and seven bits
+    for num_spins in (3, 12, 40, 100):  # sums of three, five, seven and nine bits
         bqm = _example(1.0, 1.0, num_spins, largest=1).to_bqm()
         get_solver("anneal")().sample(bqm, num_reads=1, num_sweeps=2, seed=1)
     for density, size in ((1.0, 10), (0.1, 40), (1.0, 30)):

@@ -39,8 +39,8 @@ from anneal.kernels.vector import add, both, differ, load, multiply, splat, stor
 LANES = 512
 POOL_WORDS = 512  # of 64 bits, for each bit of the random terms; a visit reads 8 from some byte on
 BYTE_SHIFT = np.uint64(64 - int(math.log2(8 * POOL_WORDS)))
-LARGEST_TOTAL = 62  # so that U and the random term fit seven bits
-THRESHOLD_BYTES = 7 * 64
+LARGEST_TOTAL = 254  # so that U and the random term fit nine bits
+THRESHOLD_BYTES = 9 * 64
 HEAD = 3  # integers of a spin's record before those of its neighbours
 TOTAL_BITS = 32  # of the weight of all couplings
 
@@ -107,8 +107,8 @@ def fill_pool(temperature, odd, pool, state):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def ripple(width, carry, c2, c3, c4, c5, c6):  # type: ignore[no-untyped-def]
-    """Add one bit to what is left of a counter of 3, 5 or 7 bits above its second."""
+def ripple(width, carry, c2, c3, c4, c5, c6, c7, c8):  # type: ignore[no-untyped-def]
+    """Add one bit to what is left of a counter of 3, 5, 7 or 9 bits above its second."""
     if width > 3:
         up = both(c2, carry)
         c2 = differ(c2, carry)
@@ -119,16 +119,23 @@ def ripple(width, carry, c2, c3, c4, c5, c6):  # type: ignore[no-untyped-def]
             c4 = differ(c4, carry)
             carry = both(c5, up)
             c5 = differ(c5, up)
-            c6 = differ(c6, carry)
+            if width > 7:
+                up = both(c6, carry)
+                c6 = differ(c6, carry)
+                carry = both(c7, up)
+                c7 = differ(c7, up)
+                c8 = differ(c8, carry)
+            else:
+                c6 = differ(c6, carry)
         else:
             c4 = differ(c4, carry)
     else:
         c2 = differ(c2, carry)
-    return c2, c3, c4, c5, c6
+    return c2, c3, c4, c5, c6, c7, c8
 
 
 @inlined
-def add_neighbours(width, spins, edge, last, own, c0, c1, c2, c3, c4, c5, c6):  # type: ignore[no-untyped-def]
+def add_neighbours(width, spins, edge, last, own, c0, c1, c2, c3, c4, c5, c6, c7, c8):  # type: ignore[no-untyped-def]
     """Add to a counter of ``width`` bits, for each neighbour, where it differs from ``own``.
 
     ``spins``, ``edge``, ``last`` are addresses: numba would count references to arrays here.
@@ -144,7 +151,7 @@ def add_neighbours(width, spins, edge, last, own, c0, c1, c2, c3, c4, c5, c6):  
         c0 = sum_bit(c0, a, b)
         carry = carry_bit(c1, low, high)
         c1 = sum_bit(c1, low, high)
-        c2, c3, c4, c5, c6 = ripple(width, carry, c2, c3, c4, c5, c6)
+        c2, c3, c4, c5, c6, c7, c8 = ripple(width, carry, c2, c3, c4, c5, c6, c7, c8)
         edge += 16
     if edge + 8 <= last:
         a = differ(own, row_at(spins + integer_at(edge)))
@@ -153,7 +160,7 @@ def add_neighbours(width, spins, edge, last, own, c0, c1, c2, c3, c4, c5, c6):  
         c0 = sum_bit(c0, a, b)
         carry = both(c1, low)
         c1 = differ(c1, low)
-        c2, c3, c4, c5, c6 = ripple(width, carry, c2, c3, c4, c5, c6)
+        c2, c3, c4, c5, c6, c7, c8 = ripple(width, carry, c2, c3, c4, c5, c6, c7, c8)
         edge += 8
     if edge < last:
         a = differ(own, row_at(spins + integer_at(edge)))
@@ -161,13 +168,13 @@ def add_neighbours(width, spins, edge, last, own, c0, c1, c2, c3, c4, c5, c6):  
         c0 = differ(c0, a)
         carry = both(c1, low)
         c1 = differ(c1, low)
-        c2, c3, c4, c5, c6 = ripple(width, carry, c2, c3, c4, c5, c6)
-    return c0, c1, c2, c3, c4, c5, c6
+        c2, c3, c4, c5, c6, c7, c8 = ripple(width, carry, c2, c3, c4, c5, c6, c7, c8)
+    return c0, c1, c2, c3, c4, c5, c6, c7, c8
 
 
 def threshold_rows() -> NDArray[np.uint8]:
-    """For each threshold below 64 and each of its bits a row, of ones where the bit is 0."""
-    bits = np.arange(64)[:, np.newaxis] >> np.arange(7) & 1
+    """For each threshold below 256 and each of its bits a row, of ones where the bit is 0."""
+    bits = np.arange(256)[:, np.newaxis] >> np.arange(9) & 1
     return np.repeat((255 * (1 - bits)).astype(np.uint8), 64)
 
 
@@ -178,7 +185,7 @@ def random_bit(place, k, planes, stride):  # type: ignore[no-untyped-def]
 
 
 def _annealer(width: int) -> Any:
-    """The kernel whose sums have at most 3, 5 or 7 bits."""
+    """The kernel whose sums have at most 3, 5, 7 or 9 bits."""
 
     @kernel
     def bit_anneal(  # type: ignore[no-untyped-def]
@@ -219,23 +226,27 @@ def _annealer(width: int) -> Any:
                     c0 = random_bit(place, top, planes, stride)
                     c1 = random_bit(place, top + 1, planes, stride)
                     c2 = random_bit(place, top + 2, planes, stride)
-                    c3, c4, c5, c6 = zero, zero, zero, zero
+                    c3, c4, c5, c6, c7, c8 = zero, zero, zero, zero, zero, zero
                     if width > 3:
                         c3 = random_bit(place, top + 3, planes, stride)
                         c4 = random_bit(place, top + 4, planes, stride)
+                    if width > 7:
+                        c5 = random_bit(place, top + 5, planes, stride)
+                        c6 = random_bit(place, top + 6, planes, stride)
                     for k in range(top, -1, -1):
                         if k < top:
-                            c6, c5, c4, c3, c2, c1 = c5, c4, c3, c2, c1, c0
+                            c8, c7, c6, c5 = c7, c6, c5, c4
+                            c4, c3, c2, c1 = c3, c2, c1, c0
                             c0 = random_bit(place, k, planes, stride)
                         first = record + 4 * (HEAD + 3 * k)
                         middle = edges_at + integer_at(first + 4)
-                        c0, c1, c2, c3, c4, c5, c6 = add_neighbours(
+                        c0, c1, c2, c3, c4, c5, c6, c7, c8 = add_neighbours(
                             width, spins_at, edges_at + integer_at(first), middle, mirror,
-                            c0, c1, c2, c3, c4, c5, c6,
+                            c0, c1, c2, c3, c4, c5, c6, c7, c8,
                         )  # fmt: skip
-                        c0, c1, c2, c3, c4, c5, c6 = add_neighbours(
+                        c0, c1, c2, c3, c4, c5, c6, c7, c8 = add_neighbours(
                             width, spins_at, middle, edges_at + integer_at(first + 8), spin,
-                            c0, c1, c2, c3, c4, c5, c6,
+                            c0, c1, c2, c3, c4, c5, c6, c7, c8,
                         )  # fmt: skip
                     row = rows_at + integer_at(record + threshold)
                     accept = either(c0, row_at(row))
@@ -247,6 +258,9 @@ def _annealer(width: int) -> Any:
                     if width > 5:
                         accept = carry_bit(accept, c5, row_at(row + 320))
                         accept = carry_bit(accept, c6, row_at(row + 384))
+                    if width > 7:
+                        accept = carry_bit(accept, c7, row_at(row + 448))
+                        accept = carry_bit(accept, c8, row_at(row + 512))
                     accept = either(accept, row_at(place + planes * stride))
                     flips = add(flips, count_bits(accept))
                     store(spins, i * 64, differ(spin, accept))
@@ -256,7 +270,7 @@ def _annealer(width: int) -> Any:
     return bit_anneal
 
 
-ANNEALERS = {3: _annealer(3), 5: _annealer(5), 7: _annealer(7)}
+ANNEALERS = {width: _annealer(width) for width in (3, 5, 7, 9)}
 
 
 @kernel
@@ -273,26 +287,27 @@ def unsatisfied(records, edges, spins, totals):  # type: ignore[no-untyped-def]
     for i in range(records.shape[0]):
         spin = row_at(spins_at + i * 64)
         mirror = differ(spin, ones)
-        c0, c1, c2, c3, c4, c5, c6 = zero, zero, zero, zero, zero, zero, zero
+        c0, c1, c2, c3, c4, c5, c6, c7, c8 = zero, zero, zero, zero, zero, zero, zero, zero, zero
         for k in range(planes - 1, -1, -1):
-            c6, c5, c4, c3, c2, c1, c0 = c5, c4, c3, c2, c1, c0, zero
+            c8, c7, c6, c5 = c7, c6, c5, c4
+            c4, c3, c2, c1, c0 = c3, c2, c1, c0, zero
             first = records_at + i * size + 4 * (HEAD + 3 * k)
             middle = edges_at + integer_at(first + 4)
-            c0, c1, c2, c3, c4, c5, c6 = add_neighbours(
-                7, spins_at, edges_at + integer_at(first), middle, mirror,
-                c0, c1, c2, c3, c4, c5, c6,
+            c0, c1, c2, c3, c4, c5, c6, c7, c8 = add_neighbours(
+                9, spins_at, edges_at + integer_at(first), middle, mirror,
+                c0, c1, c2, c3, c4, c5, c6, c7, c8,
             )  # fmt: skip
-            c0, c1, c2, c3, c4, c5, c6 = add_neighbours(
-                7, spins_at, middle, edges_at + integer_at(first + 8), spin,
-                c0, c1, c2, c3, c4, c5, c6,
+            c0, c1, c2, c3, c4, c5, c6, c7, c8 = add_neighbours(
+                9, spins_at, middle, edges_at + integer_at(first + 8), spin,
+                c0, c1, c2, c3, c4, c5, c6, c7, c8,
             )  # fmt: skip
         carry = zero
-        for k in range(7):
+        for k in range(9):
             total = load(totals, k * 64)
             store(totals, k * 64, sum_bit(total, c0, carry))
             carry = carry_bit(total, c0, carry)
-            c0, c1, c2, c3, c4, c5, c6 = c1, c2, c3, c4, c5, c6, zero
-        k = 7
+            c0, c1, c2, c3, c4, c5, c6, c7, c8 = c1, c2, c3, c4, c5, c6, c7, c8, zero
+        k = 9
         while nonzero(carry):
             total = load(totals, k * 64)
             store(totals, k * 64, differ(total, carry))

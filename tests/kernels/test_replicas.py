@@ -161,14 +161,16 @@ def test_dense_problems_go_by_rows_and_the_rest_by_lanes() -> None:
     assert isinstance(choose_layout(sparse.h, sparse.J), SparseLayout)
 
 
-@pytest.mark.parametrize(("largest", "degree"), [(1, 3), (3, 1), (7, 2), (1, 62), (31, 2), (62, 1)])
+@pytest.mark.parametrize(
+    ("largest", "degree"), [(1, 3), (3, 1), (7, 2), (1, 62), (62, 1), (1, 254), (60, 4)]
+)
 def test_bits_count_any_small_integers(largest: int, degree: int) -> None:
-    """Sums of up to three, five and seven bits, of couplings of up to six."""
+    """Whatever their bits and signs, up to the largest sum."""
     n = degree + 2
     J = np.zeros((n, n))
     J[0, 1 : degree + 1] = J[1 : degree + 1, 0] = largest * (-1.0) ** np.arange(degree)
     h = np.zeros(n)
-    h[1:3] = 62 - largest, -1
+    h[1:3] = 254 - largest, -1
     numbers = Numbers.of(h[np.newaxis], J)
     assert BitLayout.fits(h[np.newaxis], J, numbers)
     ising = Ising.from_arrays(h, J)
@@ -185,8 +187,8 @@ def test_bits_take_one_problem_of_small_integers_alone() -> None:
     def fit(h: Any, J: Any) -> bool:
         return BitLayout.fits(h, J, Numbers.of(h, J))
 
-    assert fit(np.full((1, 2), 61.0), np.array([[0, 1], [1, 0.0]]))
-    assert not fit(np.full((1, 2), 62.0), np.array([[0, 1], [1, 0.0]]))
+    assert fit(np.full((1, 2), 253.0), np.array([[0, 1], [1, 0.0]]))
+    assert not fit(np.full((1, 2), 254.0), np.array([[0, 1], [1, 0.0]]))
     assert not fit(np.full((1, 2), 0.1), np.array([[0, np.pi], [np.pi, 0.0]]))
     assert not fit(np.ones((2, 2)), np.zeros((2, 2)))
 
