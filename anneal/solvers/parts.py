@@ -12,6 +12,8 @@ from scipy import sparse
 from anneal.control import Control
 from anneal.ising import Ising
 
+PASSES = 6  # where there is a target: the first has 1/32 of the time
+
 
 class PartControl(Control):
     """The control of a part: it stops with the whole, or after ``seconds``, and tells the whole
@@ -72,27 +74,38 @@ def solve_apart(
     """Solve parts that share no coupling and join their reads, (reads, n).
 
     solve: gets a part's number, problem and control, and returns reads of it. The time is shared by
-    the number of spins and couplings. start: (n,) a state, to begin with. The first read joins the
-    best of each part; the others join reads at random, so that they stay as independent as the
-    parts'.
+    the number of spins and couplings; where a target may end it early, in passes, each as long as
+    all before it. start: (n,) a state, to begin with. The first read joins the best of each part;
+    the others join reads at random, so that they stay as independent as the parts'.
     """
     problems = [part_of(ising, spins) for spins in parts]
     sizes = np.array([part.num_spins + 2 * part.num_couplings for part in problems], float)
-    energies = [float(p.energies(start[s])[0]) for p, s in zip(problems, parts, strict=True)]
+    best = [start[spins] for spins in parts]
+    energies = [float(p.energies(s)[0]) for p, s in zip(problems, best, strict=True)]
     control.improve(sum(energies))
-    found = []
-    for k, part in enumerate(problems):
-        seconds = max(0.0, control.remaining()) * sizes[k] / sizes[k:].sum()
-        rest = sum(energies) - energies[k]
-        states = solve(k, part, PartControl(control, seconds=seconds, rest=rest))
-        reached = part.energies(states)
-        best = states[int(np.argmin(reached))]
-        if reached.min() > energies[k]:  # what was told is kept
-            best = start[parts[k]]
-        energies[k] = min(energies[k], float(reached.min()))
-        found.append(np.concatenate([best[None], rng.permutation(np.delete(
-            states, int(np.argmin(reached)), axis=0))]))  # fmt: skip
-    whole = np.empty((max(map(len, found)), ising.num_spins), np.int8)
-    for spins, states in zip(parts, found, strict=True):
-        whole[:, spins] = states[np.arange(len(whole)) % len(states)]
+    reads = [state[np.newaxis] for state in best]
+    for until in _passes(control):
+        for k, part in enumerate(problems):
+            seconds = max(0.0, until - control.elapsed()) * sizes[k] / sizes[k:].sum()
+            rest = sum(energies) - energies[k]
+            reads[k] = solve(k, part, PartControl(control, seconds=seconds, rest=rest))
+            reached = part.energies(reads[k])
+            if reached.min() <= energies[k]:
+                energies[k] = float(reached.min())
+                best[k] = reads[k][int(np.argmin(reached))].copy()
+        if control.stop():
+            break
+    whole = np.empty((max(map(len, reads)), ising.num_spins), np.int8)
+    for spins, state, states in zip(parts, best, reads, strict=True):
+        order = rng.permutation(len(states))
+        whole[:, spins] = states[order[np.arange(len(whole)) % len(states)]]
+        whole[0, spins] = state
     return whole
+
+
+def _passes(control: Control) -> list[float]:
+    """When each pass ends, in seconds of the control's clock."""
+    now, left = control.elapsed(), control.remaining()
+    if math.isinf(left) or control.target_energy == -math.inf:
+        return [now + left]
+    return [now + left / 2**k for k in range(PASSES - 1, -1, -1)]
