@@ -6,6 +6,7 @@ states that threads may anneal side by side.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from anneal.ising import Couplings, Ising, integer_scale
+from anneal.kernels.coefficients import scale_rows, survey
 from anneal.replicas import DenseReplicas, SparseReplicas
 
 ROWS_ABOVE = 0.08  # from this density on, a row of J at a time beats replica lanes
 SMALL = 96  # below this many spins the lanes win at any density
+ROW_RATE = 64  # coefficients of a row in a nanosecond, a visit in two of which is a flip
+DISTINCT = 2**13  # room for half as many sizes that differ
+SAMPLED = 1000  # coefficients, which show whether there can be a common unit
 DENSE_BYTES = 2**32  # no dense matrix beyond this
 
 
@@ -36,14 +41,12 @@ class Numbers:
     @classmethod
     def of(cls, h: NDArray[np.float64], J: Couplings) -> Numbers:
         values = J.data if isinstance(J, sparse.csr_array) else J
-        sizes = np.unique(np.abs(np.concatenate([distinct(h), distinct(values)])))
-        sizes = sizes[sizes > 0]
+        sizes, top, least = sizes_of(h, values)
         largest = Ising(np.abs(h).max(axis=0), J).largest_field()
-        scale = integer_scale(sizes)
+        scale = None if sizes is None else integer_scale(sizes)
         if scale is not None and largest / scale < 2**28:
-            return cls(scale, True, largest / scale, sizes.max(initial=0) / scale, 1.0)
-        top = float(sizes.max())
-        return cls(top, False, largest / top, 1.0, float(sizes.min()) / top)
+            return cls(scale, True, largest / scale, top / scale, 1.0)
+        return cls(top, False, largest / top, 1.0, least / top)
 
     def doubled(self) -> Numbers:
         """The same in half the unit."""
@@ -114,7 +117,6 @@ class DenseLayout:
     """The coupling matrix in the narrowest type, one replica after the other."""
 
     lanes = 4  # replicas that share one table of thresholds
-    effort = 1
     hand_over = 1.5e-8
     idle_sweeps = 1
 
@@ -123,15 +125,16 @@ class DenseLayout:
         self.numbers = numbers
         self.kind = numbers.row_type()
         self.num_spins = h.shape[1]
+        self.effort = max(1, self.num_spins // ROW_RATE)
         step = 64 // self.kind.itemsize
         self.width = -(-self.num_spins // step) * step
-        dense = J.toarray() if isinstance(J, sparse.csr_array) else J
+        dense = J.toarray() if isinstance(J, sparse.csr_array) else np.ascontiguousarray(J)
         narrow = self.kind
         if numbers.whole:
-            top = np.abs(dense).max(initial=0) / numbers.scale
+            top = max(dense.max(initial=0), -dense.min(initial=0)) / numbers.scale
             narrow = np.dtype(np.int8 if top < 128 else np.int16 if top < 2**15 else np.int32)
         self.matrix = np.zeros((self.num_spins, self.width), narrow)
-        self.matrix[:, : self.num_spins] = numbers.convert(dense, narrow)
+        scale_rows(dense, numbers.scale, numbers.whole, self.matrix)
         self.biases = np.full(self.width, -(2**30), self.kind)  # a pad that no move ever picks
         self.biases[: self.num_spins] = numbers.convert(h[0], self.kind)
 
@@ -153,16 +156,22 @@ def choose_layout(h: NDArray[np.float64], J: Couplings, *, lanes_only: bool = Fa
     return DenseLayout(h, J, numbers) if rows and not lanes_only else SparseLayout(h, J, numbers)
 
 
-def distinct(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sorted distinct values; where they are few, without sorting them all.
+def sizes_of(*arrays: NDArray[np.float64]) -> tuple[NDArray[np.float64] | None, float, float]:
+    """The sorted distinct sizes above 0, or None where they are many and have no common unit; the
+    largest, and the least of them.
 
-    >>> distinct(np.array([2.0, 1.0, 2.0])).tolist()
-    [1.0, 2.0]
+    >>> sizes_of(np.array([2.0, -1.0, 2.0]))
+    (array([1., 2.]), 2.0, 1.0)
     """
-    flat = values.ravel()
-    few = np.unique(flat[:: max(1, flat.size // 1000)])
-    if few.size and few.size < 100:
-        place = np.minimum(np.searchsorted(few, flat), few.size - 1)
-        if (few[place] == flat).all():
-            return few
-    return np.unique(flat)
+    slots = np.zeros(DISTINCT, np.uint64)
+    flat = [np.ascontiguousarray(array, dtype=np.float64).ravel() for array in arrays]
+    count, top, least = 0, 0.0, math.inf
+    for values in flat:
+        count, largest, smallest = survey(values, slots, count)
+        top, least = max(top, float(largest)), min(least, float(smallest))
+    if count >= 0:
+        return np.sort(slots[slots > 0].view(np.float64)), top, least
+    if integer_scale(*(values[:: max(1, values.size // SAMPLED)] for values in flat)) is None:
+        return None, top, least
+    sizes = np.unique(np.abs(np.concatenate([np.unique(values) for values in flat])))
+    return sizes[sizes > 0], top, least

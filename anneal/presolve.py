@@ -103,6 +103,8 @@ def reduce_for_lanes(ising: Ising, control: Control | None = None) -> Reduction:
     """
     reduction = reduce(ising, control=control)
     small = reduction.ising
+    if small is ising:
+        return reduction
     few = (values[:SAMPLED] for values in (ising.h, ising.csr().data))
     if not small.h.any() or integer_scale(*few) is None:
         return reduction

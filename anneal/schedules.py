@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from anneal.control import Control
 from anneal.errors import InputError
-from anneal.ising import Ising
+from anneal.ising import Couplings, Ising
+from anneal.kernels.coefficients import row_squares
 from anneal.layouts import Layout, choose_layout
 from anneal.multispin import BitLayout
 
@@ -79,15 +81,24 @@ def field_spread(ising: Ising) -> NDArray[np.float64]:
     bias, spread = np.zeros((2, ising.num_spins))
     if ising.squares is not None:
         bias, spread = ising.squares.field_spread()
-    arrays = (ising.h, ising.csr().data, bias, np.sqrt(spread))
-    sizes = [float(np.abs(array).max()) for array in arrays if array.size]
+    J = ising.J.data if isinstance(ising.J, sparse.csr_array) else ising.J
+    arrays = (ising.h, J, bias, np.sqrt(spread))
+    sizes = [max(float(array.max()), -float(array.min())) for array in arrays if array.size]
     largest = max(sizes, default=0.0)
     if largest < 1e-290:
         return np.empty(0)  # denormal numbers have no schedule: only the descent
     # The squares would leave the range of floats.
-    h, J = (ising.h + bias) / largest, ising.J / largest
-    squares = np.asarray((J * J).sum(axis=1)).ravel() + h * h + spread / largest / largest
+    h = (ising.h + bias) / largest
+    squares = _row_squares(ising.J, largest) + h * h + spread / largest / largest
     return np.sqrt(squares[squares > 0]) * largest
+
+
+def _row_squares(J: Couplings, unit: float) -> NDArray[np.float64]:
+    """Σ_j (J_ij / unit)²."""
+    if not isinstance(J, sparse.csr_array):
+        return np.asarray(row_squares(np.ascontiguousarray(J), unit))
+    scaled = J / unit
+    return np.asarray((scaled * scaled).sum(axis=1)).ravel()
 
 
 def closed_form(ising: Ising) -> Schedule:

@@ -40,9 +40,9 @@ def cheapest_order(ising: Ising, *, most: int, patience: int = PATIENCE) -> Orde
     >>> cheapest_order(ring, most=10).cost
     18.0
     """
-    csr = ising.csr()
     if ising.num_couplings > most * ising.num_spins:  # no graph of so few neighbours has as many
         return None
+    csr = ising.csr()
     graph = csr.indptr.astype(np.int64), csr.indices.astype(np.int64)
     orders = (elimination_order(*graph, fill, most, patience) for fill in (False, True))
     order, bags, starts, cost = min(orders, key=lambda found: found[3])

@@ -16,6 +16,7 @@ from anneal.errors import InputError
 from anneal.ising import Couplings, Ising
 from anneal.layouts import choose_layout
 from anneal.sampler import IsingSampler
+from anneal.schedules import field_spread
 from anneal.solvers.anneal import luby
 
 STEP = 1.0  # of time; from about 2 on an oscillator leaves its well at once
@@ -32,7 +33,8 @@ class BifurcationSampler(IsingSampler):
 
     Positions x and momenta y of the replicas follow dy = −((1 − p) x + c (J·z + h)) dt, dx = y dt
     with walls at ``|x| = 1`` that take the momentum, and p from 0 to 1. z is the sign of x where it
-    is discrete, x itself where it is ballistic; c = ½ over the root mean square of a field. The
+    is discrete, x itself where it is ballistic; c = ½ over the root mean square of
+    the fields of random spins. The
     signs of x are the spins, which a descent takes to a local minimum.
 
     num_reads: replicas (default 32). num_steps: of a fork (default 1000), or with a ``time_limit``
@@ -96,8 +98,12 @@ class Forks:
         self.shape = ising.num_spins, num_reads
         self.discrete = discrete
         self.initial = initial
-        squares = float((ising.h**2).sum() + (ising.J * ising.J).sum())
-        unit = math.sqrt(squares / ising.num_spins) or 1.0
+        spread = field_spread(ising)
+        unit = (
+            float(np.sqrt(np.mean((spread / spread.max()) ** 2)) * spread.max())
+            if len(spread)
+            else 1.0
+        )
         self.arrays: Any = np if device == "cpu" else _torch(device)
         self.bias = self._array((ising.h / (2 * unit))[:, np.newaxis])
         self.matrix = self._matrix(1 / (2 * unit), device)

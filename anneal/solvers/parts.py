@@ -43,12 +43,22 @@ def components(ising: Ising) -> list[NDArray[np.int64]]:
     >>> [part.tolist() for part in components(Ising.from_pairs(np.zeros(5), *pairs, 0.0))]
     [[0, 2], [3, 4], [1]]
     """
-    if not sparse.issparse(ising.J) and ising.density == 1.0:
+    if not sparse.issparse(ising.J) and _connected(ising.J):
         return [np.arange(ising.num_spins)]
     count, label = sparse.csgraph.connected_components(ising.csr(), directed=False)
     order = np.argsort(label, kind="stable")
     found = np.split(order, np.cumsum(np.bincount(label, minlength=count))[:-1]) if count else []
     return sorted(found, key=len, reverse=True)
+
+
+def _connected(matrix: NDArray[np.float64]) -> bool:
+    """Whether all spins hang together; where most are coupled, a few rows tell."""
+    reached, waiting = np.arange(len(matrix)) == 0, [0]
+    while waiting and not reached.all():
+        found = np.flatnonzero((matrix[waiting.pop()] != 0) & ~reached)
+        reached[found] = True
+        waiting.extend(found.tolist())
+    return bool(reached.all())
 
 
 def part_of(ising: Ising, spins: NDArray[np.int64]) -> Ising:

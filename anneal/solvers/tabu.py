@@ -12,6 +12,7 @@ from scipy import sparse
 
 from anneal.control import Control
 from anneal.ising import Couplings, Ising
+from anneal.kernels.dense import dense_fields
 from anneal.kernels.random import new_state
 from anneal.kernels.tabu import perturb, relink, tabu_search
 from anneal.layouts import DenseLayout, Layout, choose_layout
@@ -133,14 +134,13 @@ class Graph:
     def gains(self, spins: NDArray[Any]) -> NDArray[Any]:
         """s·(h + J·s) for one padded state; the pads' stay hopeless."""
         matrix, indptr, indices, weights = self.arrays
-        n = self.num_spins
+        n, gains = self.num_spins, self.biases.copy()
         if len(matrix):
-            fields = matrix[:, :n].astype(self.biases.dtype) @ spins[:n]
+            dense_fields(matrix, spins[np.newaxis], gains[np.newaxis])
+            gains[:n] *= spins[:n]
         else:
             csr = sparse.csr_array((weights, indices, indptr), shape=(n, n))
-            fields = csr @ spins[:n]
-        gains = self.biases.copy()
-        gains[:n] = spins[:n] * (self.biases[:n] + fields)
+            gains[:n] = spins[:n] * (self.biases[:n] + csr @ spins[:n])
         return gains
 
 

@@ -33,7 +33,7 @@ def test_a_fork_follows_its_equations(density: float, discrete: bool) -> None:
     found = forks(ising, 3, discrete=discrete)._fork(20, np.inf)
     rng = np.random.default_rng(1)
     x, y = (bifurcation.KICK * rng.uniform(-1, 1, (60, 3)) for _ in range(2))
-    c = 0.5 / np.sqrt(((J**2).sum() + (ising.h**2).sum()) / 60)
+    c = 0.5 / np.sqrt(np.mean((J**2).sum(axis=1) + ising.h**2))
     for step in range(20):
         z = np.sign(x) if discrete else x
         y = y - bifurcation.STEP * ((1 - (step + 0.5) / 20) * x + c * (J @ z + ising.h[:, None]))
