@@ -240,6 +240,9 @@ class Dask(Executor):
                     if self.client.status != "running":
                         raise ConnectionError("the Dask scheduler is gone") from None
                     continue
+                if future.status in ("pending", "lost"):  # with its worker, and comes again
+                    future.add_done_callback(finished.put)
+                    continue
                 if future.status not in ("finished", "error"):
                     raise ConnectionError("the Dask scheduler is gone")
                 error = future.exception()

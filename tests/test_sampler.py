@@ -184,8 +184,8 @@ def test_an_error_in_a_callback_or_a_search_comes_out() -> None:
     for callback in ("progress", "interrupt_function"):
         with pytest.raises(ZeroDivisionError):
             get_solver("anneal")().sample(MODEL, time_limit=60.0, **{callback: fail})
-    with pytest.raises(InputError, match="at most 40"):
-        get_solver("exact")().sample(random_ising(41, seed=1).to_bqm())
+    with pytest.raises(InputError, match="at most 250"):
+        get_solver("exact")().sample(random_ising(260, seed=1, largest=1).to_bqm())
 
 
 def test_progress_runs_from_none_to_all_in_the_callers_thread() -> None:

@@ -20,7 +20,7 @@ from anneal.problems.spin_glass import Lattice
 from anneal.schedules import resolve
 from anneal.solvers.tempering import make_ladder
 from tests.kernels.reference import (
-    LAYOUTS,
+    FIELDS,
     SPARSE_KINDS,
     all_states,
     codes_of,
@@ -77,7 +77,7 @@ def sampled(ladder: Ladder, looks: int) -> Any:
 
 
 @pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize(("family", "kind"), LAYOUTS)
+@pytest.mark.parametrize(("family", "kind"), FIELDS)
 def test_each_temperature_has_its_boltzmann_law(family: str, kind: str, biased: bool) -> None:
     """With cluster moves in each round, at one temperature and between neighbours."""
     ising = random_ising(5, seed=5, density=0.6, biased=biased)
@@ -101,7 +101,7 @@ def test_chains_are_independent(biased: bool, apart: int) -> None:
         assert_law(joint, np.outer(law[t], law[t + apart]).ravel())
 
 
-@pytest.mark.parametrize(("family", "kind"), LAYOUTS)
+@pytest.mark.parametrize(("family", "kind"), FIELDS)
 def test_energies_and_fields_follow_the_moves(family: str, kind: str) -> None:
     ising = random_ising(40, seed=6, density=0.05)
     ladder = new_ladder(ising, family, kind, chains=4)
@@ -119,7 +119,7 @@ def test_energies_and_fields_follow_the_moves(family: str, kind: str) -> None:
     assert (np.sort(ladder.slots.ravel()) == np.arange(16)).all()
 
 
-@pytest.mark.parametrize(("family", "kind"), LAYOUTS)
+@pytest.mark.parametrize(("family", "kind"), FIELDS)
 def test_quenched_states_are_local_minima(family: str, kind: str) -> None:
     ising = random_ising(30, seed=7, density=0.2)
     ladder = new_ladder(ising, family, kind, chains=2)
