@@ -24,7 +24,7 @@ from anneal.squares import Squares, joined
 MOST_REACH = 10**6  # of a constraint's coefficients together: HiGHS tells such numbers apart
 
 
-class Rows(NamedTuple):
+class WholeRows(NamedTuple):
     """Constraints right ≤ a·x ≤ right + span of whole numbers: (rows, n), (rows,), (rows,)."""
 
     matrix: sparse.csr_array
@@ -185,7 +185,7 @@ class ConstrainedQubo(Problem):
         return int(self.model.num_variables)
 
     @cached_property
-    def _rows(self) -> Rows:
+    def _rows(self) -> WholeRows:
         """The constraints in whole numbers, without those that all bits keep."""
         kept, matrix = [], self.coefficients
         scales, right, span = [], [], []
@@ -212,7 +212,7 @@ class ConstrainedQubo(Problem):
         whole = matrix[kept].tocoo()
         data = np.rint(whole.data / np.array(scales)[whole.coords[0]]) if kept else whole.data
         found = sparse.csr_array((data.astype(np.int64), whole.coords), shape=whole.shape)
-        return Rows(found, np.array(right, np.int64), np.array(span, np.int64))
+        return WholeRows(found, np.array(right, np.int64), np.array(span, np.int64))
 
     @cached_property
     def _slack(self) -> sparse.csr_array:
