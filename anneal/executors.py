@@ -173,6 +173,8 @@ def _serve(pipe: Any) -> None:
     """Answer each task with (result, None) or (None, error), until the pipe is closed."""
     if hasattr(os, "setsid"):
         os.setsid()  # a terminal's Ctrl-C comes by way of the parent, once
+    # A parent that runs in the background ignores it, and so would its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     while True:
         try:
             function, item = pipe.recv()
