@@ -11,7 +11,7 @@ import numpy as np
 
 from anneal.errors import InputError
 from anneal.executors import Executor, WorkerDied
-from anneal.sampler import Progress, generator
+from anneal.sampler import Progress, check_counts, generator
 
 READS = 64  # of a part, where they are not limited by time
 
@@ -102,8 +102,7 @@ class DistributedSampler(dimod.ComposedSampler):  # type: ignore[misc,name-defin
 
     def _reads(self, num_reads: int | None, time_limit: float | None) -> list[int | None]:
         """How many reads each part has."""
-        if num_reads is not None and (num_reads < 1 or num_reads != int(num_reads)):
-            raise InputError(f"num_reads must be a positive integer, is {num_reads}")
+        check_counts(num_reads=num_reads)
         if time_limit is not None:
             count = self.executor.num_workers
             if num_reads is None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from anneal.errors import InputError
 from anneal.registry import resolve
+from anneal.sampler import available_threads
 
 Stop = Callable[[], bool]
 POLL = 0.1  # seconds between two looks whether to stop
@@ -290,6 +291,5 @@ def open_executor(
     kind = resolve(EXECUTORS, name, kind="executor")
     if num_workers is not None and num_workers < 1:
         raise InputError(f"num_workers must be at least 1, is {num_workers}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    executor: Executor = kind(num_workers or cores or 1, scheduler)
+    executor: Executor = kind(num_workers or available_threads(), scheduler)
     return executor

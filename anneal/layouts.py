@@ -145,13 +145,19 @@ class DenseLayout:
 Layout = SparseLayout | DenseLayout
 
 
-def choose_layout(h: NDArray[np.float64], J: Couplings, *, lanes_only: bool = False) -> Layout:
+def choose_layout(
+    h: NDArray[np.float64],
+    J: Couplings,
+    *,
+    lanes_only: bool = False,
+    numbers: Numbers | None = None,
+) -> Layout:
     """Lanes for sparse or small problems, rows for dense ones; h: (n,) or (m, n) of m problems that
-    share J.
+    share J. numbers: theirs, where they are known.
     """
     h = np.atleast_2d(h)
     n = h.shape[1]
-    numbers = Numbers.of(h, J)
+    numbers = numbers or Numbers.of(h, J)
     rows = n > SMALL and Ising(h[0], J).density > ROWS_ABOVE and n * n * 4 < DENSE_BYTES
     return DenseLayout(h, J, numbers) if rows and not lanes_only else SparseLayout(h, J, numbers)
 

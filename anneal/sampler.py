@@ -161,9 +161,7 @@ class IsingSampler(dimod.Sampler, Initialized):  # type: ignore[misc,name-define
 
     @staticmethod
     def _check(num_reads: Any, time_limit: Any, target_energy: Any, num_threads: Any) -> None:
-        for name, value in (("num_reads", num_reads), ("num_threads", num_threads)):
-            if value is not None and not (1 <= value < np.inf and value == int(value)):
-                raise InputError(f"{name} must be a positive integer, is {value}")
+        check_counts(num_reads=num_reads, num_threads=num_threads)
         if time_limit is not None and not 0 <= time_limit < np.inf:
             raise InputError(f"time_limit must be a number of seconds, is {time_limit}")
         if target_energy is not None and np.isnan(target_energy):
@@ -240,6 +238,13 @@ def with_squares(ising: Ising, squares: Squares | None) -> Ising:
             f"the squares are of {squares.num_spins} variables, the model has {ising.num_spins}"
         )
     return replace(ising, squares=squares)
+
+
+def check_counts(**counts: Any) -> None:
+    """Raise InputError for a count, by its name, that is given and no positive integer."""
+    for name, value in counts.items():
+        if value is not None and not (1 <= value < np.inf and value == int(value)):
+            raise InputError(f"{name} must be a positive integer, is {value}")
 
 
 def generator(seed: int | np.random.Generator | None) -> np.random.Generator:

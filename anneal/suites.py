@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anneal.errors import InputError
 from anneal.files import Pathlike, read_bytes
+from anneal.records import canonical_json
 
 if TYPE_CHECKING:
     import dimod
@@ -52,7 +52,7 @@ class Instance:
     best_known: float | None = None
 
     def __hash__(self) -> int:
-        return hash(json.dumps(self.spec, sort_keys=True, default=str))
+        return hash(canonical_json(self.spec))
 
 
 def file_instance(path: Pathlike, *, best_known: float | None = None) -> Instance:

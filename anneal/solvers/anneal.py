@@ -84,13 +84,14 @@ class AnnealSampler(IsingSampler):
             num_sweeps = len(beta_schedule) * num_sweeps_per_beta
         if num_sweeps is None and control.time_limit is None:
             num_sweeps = 1000
-        numbers = Numbers.of(h, J)
         if squares is not None:
             layout: Layout | SquaresLayout | BitLayout = SquaresLayout(h, J, squares)
-        elif proposal_acceptance_criteria == "Metropolis" and BitLayout.fits(h, J, numbers):
-            layout = BitLayout(h[0], J, numbers)
         else:
-            layout = choose_layout(h, J, lanes_only=randomize_order)
+            numbers = Numbers.of(h, J)
+            if proposal_acceptance_criteria == "Metropolis" and BitLayout.fits(h, J, numbers):
+                layout = BitLayout(h[0], J, numbers)
+            else:
+                layout = choose_layout(h, J, lanes_only=randomize_order, numbers=numbers)
         schedule = resolve(
             Ising(np.abs(h).max(axis=0), J, squares=squares), layout, control, rng,
             num_sweeps=num_sweeps, beta_range=beta_range, beta_schedule_type=beta_schedule_type,

@@ -15,7 +15,7 @@ from anneal.control import Control
 from anneal.errors import InputError
 from anneal.ising import Couplings, Ising
 from anneal.layouts import choose_layout
-from anneal.sampler import IsingSampler
+from anneal.sampler import IsingSampler, check_counts
 from anneal.schedules import field_spread
 from anneal.solvers.anneal import luby
 
@@ -64,10 +64,7 @@ class BifurcationSampler(IsingSampler):
     ) -> NDArray[np.int8]:
         if variant not in ("discrete", "ballistic"):
             raise InputError(f"variant must be discrete or ballistic, is {variant}")
-        if num_steps is not None and not (
-            1 <= num_steps < math.inf and num_steps == int(num_steps)
-        ):
-            raise InputError(f"num_steps must be a positive integer, is {num_steps}")
+        check_counts(num_steps=num_steps)
         if num_steps is None and control.time_limit is None:
             num_steps = 1000
         found = []

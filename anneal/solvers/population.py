@@ -13,16 +13,15 @@ from anneal.control import Control
 from anneal.ising import Couplings, Ising
 from anneal.kernels.tempering import copy_lanes
 from anneal.layouts import Layout, SparseLayout, choose_layout
-from anneal.sampler import IsingSampler, in_threads
+from anneal.sampler import IsingSampler, check_counts, in_threads
 from anneal.schedules import Schedule, resolve
-from anneal.solvers.tempering import check_counts, is_gibbs
+from anneal.solvers.anneal import CHUNK_UPDATES
+from anneal.solvers.tempering import is_gibbs
 
 REPLICAS = 256  # where nothing is said, at most
 CACHED = 2**18  # spins of all replicas by default, which with their fields stay in the second cache
 CULLED = 0.1  # of the population is expected to be lost at a step
 HOT_SHARE = 0.05  # of the sweeps are for temperatures above the schedule's
-CHUNK_UPDATES = 2**23  # single-spin updates between two looks at the clock, a few milliseconds
-HAND_OVER = 1.5e-8  # seconds a spin of a replica, to take the states out and compare them
 DESCENT = 10  # sweeps that a descent takes, about
 HALVINGS = 60  # of the interval in which the next beta is looked for
 
@@ -194,7 +193,7 @@ class Cooling:
         while done < 1.0 and not control.stop():
             left = math.inf if num_sweeps is None else float(num_sweeps - made)
             if num_sweeps is None and made:
-                until = began + seconds - HAND_OVER * spins - DESCENT * pace
+                until = began + seconds - population.layout.hand_over * spins - DESCENT * pace
                 left = (until - control.elapsed()) / pace
             if left <= 0 and num_sweeps is None:
                 break

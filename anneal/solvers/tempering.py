@@ -13,10 +13,10 @@ from anneal.errors import InputError
 from anneal.ising import Couplings, Ising
 from anneal.ladders import CHAINS, DenseLadder, Ladder, SparseLadder, fitting_temperatures
 from anneal.layouts import Layout, SparseLayout, choose_layout
-from anneal.sampler import IsingSampler, in_threads
+from anneal.sampler import IsingSampler, check_counts, in_threads
 from anneal.schedules import Schedule, resolve
+from anneal.solvers.anneal import CHUNK_UPDATES
 
-CHUNK_UPDATES = 2**23  # single-spin updates between two looks at the clock, a few milliseconds
 ROUND_UPDATES = 2**25  # in a round, at most: above that, fewer temperatures
 ROUND_VISITS = 4096  # spins visited between two exchanges: a table of thresholds costs a part
 COOLED = 0.25  # of the budget is an anneal down to each replica's temperature
@@ -24,7 +24,6 @@ FROZEN = 0.4  # from this share on the temperatures stay
 STAGES = 4  # times that they are adapted before
 MIN_ROUNDS = 50  # of exchanges in a run of few sweeps, about
 LOOKS = 10  # times that all replicas are quenched
-HAND_OVER = 1.5e-8  # seconds a spin of a replica, to take the states out and compare them
 DESCENT = 20  # sweeps that a quench takes, about
 
 
@@ -123,13 +122,6 @@ def is_gibbs(criteria: str) -> bool:
     return criteria == "Gibbs"
 
 
-def check_counts(**counts: Any) -> None:
-    """Raise InputError for a count, by its name, that is no positive integer."""
-    for name, value in counts.items():
-        if value is not None and (value != int(value) or value < 1):
-            raise InputError(f"{name} must be a positive integer, is {value}")
-
-
 def sweeps_a_round(num_spins: int, num_sweeps: int | None) -> int:
     """Sweeps between two exchanges: more of few spins, and fewer where all are few.
 
@@ -217,7 +209,7 @@ class Tempering:
         self.looks = list(np.linspace(settled, 1, count + 1)[1:])
         self.kept = np.empty((0, ladder.layout.num_spins), np.int8)
         self.energies = np.empty(0)
-        self.handing_over = HAND_OVER * ladder.layout.num_spins * ladder.size
+        self.handing_over = ladder.layout.hand_over * ladder.layout.num_spins * ladder.size
 
     def run(self, num_sweeps: int | None, seconds: float, each: int) -> None:
         """Cool, adapt, and temper; in ``num_sweeps`` sweeps, or in so many seconds by the clock.
