@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from anneal.kernels import levels as kernels
 from anneal.kernels.threads import over_rows
+from anneal.rounding.annealing import anneal
 from anneal.rounding.descent import flip, worth
 from anneal.rounding.factors import factorise
 from anneal.rounding.grids import Floats
@@ -28,18 +29,20 @@ def lns(
     num_threads: int = 1,
     width: int = WIDTH,
     size: int = SIZE,
-    num_rounds: int = 4,
+    num_sweeps: int = 1000,
+    num_rounds: int = 1,
     sub_width: int = 8,
 ) -> Levels:
-    """Search neighbourhoods of ``size`` weights from ``start``, or from a beam and a descent.
+    """Anneal from ``start``, or from a beam, then search neighbourhoods of ``size`` weights.
 
-    The neighbourhoods are drawn once for all rows of a group, so their factors are shared; each is
+    Annealing finds the lower costs where a row is long, neighbourhoods where the Hessian is nearly
+    singular. These are drawn once for all rows of a group, so their factors are shared; each is
     the weights that interact most with one of them, or any. A round has as many as cover every
     weight four times. It never ends worse than it began.
     """
     if start is None:
         start = beam(rows, rng=rng, num_threads=num_threads, width=width)
-    levels = flip(rows, rng=rng, start=start, num_threads=num_threads)
+    levels = anneal(rows, rng=rng, start=start, num_threads=num_threads, num_sweeps=num_sweeps)
     size = min(size, rows.fan_in)
     low, high = rows.lower.astype(np.float64), rows.upper.astype(np.float64)
     for _ in range(num_rounds):

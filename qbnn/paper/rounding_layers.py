@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,9 +37,11 @@ SOLVERS: Mapping[str, Mapping[str, Any]] = {
     "relax+flip": {},
     "relax+lns": {},
     "exact": {},
-    "neal": {},
+    "anneal, two levels": {},
+    "neal, two levels": {},
 }
-NUM_ROWS, FEW_ROWS = 64, 4
+TWO_LEVELS = ", two levels"  # around each weight; else all there are
+NUM_ROWS = 64
 # The sizes up to which the search is complete in seconds, and neal in minutes.
 EXACT, NEAL = 27, 300
 BOUNDED = ("exact", "lns")  # solvers whose rows say what any rounding must cost
@@ -115,12 +116,12 @@ def solve_layer(halves: Halves, solver: str, bits: int, *, seed: int = 1) -> dic
     """
     formulation = Formulation(centred=True, asymmetric=False)
     grid = make_grid(halves.weights, bits)
-    corners = solver == "neal"
+    corners = solver.endswith(TWO_LEVELS)
     rows = formulation.rows(halves.weights, halves.here, grid, corners=corners)
-    round_rows, nearest = get_rounder(solver), rows.nearest()
-    started = time.perf_counter()
+    round_rows, nearest = get_rounder(solver.removesuffix(TWO_LEVELS)), rows.nearest()
+    started = time.process_time()
     levels = round_rows(rows, rng=np.random.default_rng(seed), **SOLVERS[solver])
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     costs, base = rows.costs(levels), rows.costs(nearest).sum()
     errors = [_held_out(halves, formulation, grid.weights(chosen)) for chosen in (levels, nearest)]
     found: dict[str, Any] = {
@@ -146,18 +147,14 @@ def _held_out(halves: Halves, formulation: Formulation, rounded: Floats) -> floa
 
 
 def layer_tasks(halves: Halves, name: str, spec: Mapping[str, Any]) -> Iterator[Task]:
-    """Yield the tasks of a layer; neal has few rows, and our annealer the same few beside it."""
+    """Yield the tasks of a layer."""
     fan_in = halves.weights.shape[1]
     for solver in SOLVERS:
-        few = [FEW_ROWS] if solver == "neal" else [NUM_ROWS]
-        few += [FEW_ROWS] if solver == "anneal" else []
-        if (solver == "exact" and fan_in > EXACT) or (solver == "neal" and fan_in > NEAL):
+        if (solver == "exact" and fan_in > EXACT) or (solver.startswith("neal") and fan_in > NEAL):
             continue
-        for num_rows in few:
-            yield Task(
-                JOB,
-                {**spec, "layer": name, "fan_in": fan_in, "solver": solver, "num_rows": num_rows},
-            )
+        yield Task(
+            JOB, {**spec, "layer": name, "fan_in": fan_in, "solver": solver, "num_rows": NUM_ROWS}
+        )
 
 
 def run_layers(
@@ -203,17 +200,21 @@ _READING = (
     "One layer of each fan-in, its first rows; the covariance of its inputs on half of the images, "
     "with a ridge of 1 %. Costs are over that of the nearest levels: *cost* of the problem solved, "
     "*held out* the same error on the other half. No rounding costs less than *bound*; *proved* is "
-    f"the share of rows that are known to be optimal. `neal` has {FEW_ROWS} rows, and the two "
-    "levels around each weight; `qbnn.paper.plain_relaxation` is `relax` by autograd; microseconds "
-    "are for one row, on one thread."
+    "the share of rows that are known to be optimal. Two levels: those around each weight "
+    "are all there is to choose from; `qbnn.paper.plain_relaxation` is `relax` by autograd; "
+    "microseconds are for one row, of one processor's time."
 )
 
 
 def tables(rows: Sequence[Record]) -> Iterator[Table]:
-    """Yield a table for each layer, in the order of the rows."""
+    """Yield a table for each layer, in the order of the rows, solvers in that of ``SOLVERS``."""
     lines = [{**row.task.spec, **row.result} for row in rows]
-    for title, group in groupby(lines, key=_title):
-        yield Table(title, _COLUMNS, list(group))
+    titles = list(dict.fromkeys(map(_title, lines)))
+    solvers = list(SOLVERS)
+    for title in titles:
+        group = [line for line in lines if _title(line) == title]
+        group.sort(key=lambda line: solvers.index(line["solver"]))
+        yield Table(title, _COLUMNS, group)
 
 
 def _title(line: Row) -> str:

@@ -35,7 +35,7 @@ JOB, ROW_FILE, PAGE = "adaround-table", "records.jsonl", "README.md"
 
 
 @dataclass(frozen=True)
-class Rounding:
+class NetworkRounding:
     """One rounding of one network: all that decides its row."""
 
     network: str
@@ -74,7 +74,7 @@ def roundings(
     limit: int | None = None,
     size: int = 160,
     seed: int = 1,
-) -> list[Rounding]:
+) -> list[NetworkRounding]:
     """Return the roundings of the table; raise :class:`~anneal.errors.InputError` for no such name.
 
     >>> len(roundings(networks=["mnist"], widths=["W4"]))
@@ -85,13 +85,13 @@ def roundings(
             if name not in known:
                 raise unknown(name, known, kind=kind)
     return [
-        Rounding(network, width, method, num_calibration, limit, size, seed)
+        NetworkRounding(network, width, method, num_calibration, limit, size, seed)
         for network, width, method in product(networks, widths, methods)
     ]
 
 
 def run_roundings(
-    wanted: Sequence[Rounding],
+    wanted: Sequence[NetworkRounding],
     records: RecordFile,
     *,
     data_dir: Pathlike | None = None,
@@ -119,7 +119,7 @@ def run_roundings(
             progress(number, len(wanted), row)
 
 
-def run_rounding(one: Rounding, case: Case, *, num_threads: int = 1) -> Record:
+def run_rounding(one: NetworkRounding, case: Case, *, num_threads: int = 1) -> Record:
     """Round and judge; seconds are those of the rounding. A peer that is not there leaves a row
     that says so.
     """
