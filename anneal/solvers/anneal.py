@@ -18,6 +18,7 @@ from anneal.replicas import Replicas, random_states
 from anneal.sampler import IsingSampler, in_threads
 from anneal.schedules import Schedule, resolve
 from anneal.squares import Squares
+from anneal.tuning import tune as race
 
 CHUNK_UPDATES = 2**23  # single-spin updates between two looks at the clock, a few milliseconds
 TABLE_VISITS = (
@@ -43,7 +44,8 @@ class AnnealSampler(IsingSampler):
     automatic range, linear in temperature, and a final descent to local minima.
     proposal_acceptance_criteria: "Metropolis" or "Gibbs". randomize_order: visit random spins.
     squares: constraints that are kept as squares (:class:`~anneal.squares.Squares`), not in the
-    model; beside single spins, those of a square then change places.
+    model; beside single spins, those of a square then change places. tune: choose the schedule by
+    races, for a fifth of the sweeps or of the time (:mod:`anneal.tuning`); ``info["tune"]``.
 
     >>> sampleset = AnnealSampler().sample_ising({}, {("a", "b"): -1.0, ("b", "c"): 1.0}, seed=1)
     >>> float(sampleset.first.energy)
@@ -70,6 +72,7 @@ class AnnealSampler(IsingSampler):
         randomize_order: bool = False,
         proposal_acceptance_criteria: str = "Metropolis",
         squares: Squares | None = None,
+        tune: bool = False,
     ) -> NDArray[np.int8]:
         if proposal_acceptance_criteria not in ("Metropolis", "Gibbs"):
             raise InputError(
@@ -84,20 +87,32 @@ class AnnealSampler(IsingSampler):
             num_sweeps = len(beta_schedule) * num_sweeps_per_beta
         if num_sweeps is None and control.time_limit is None:
             num_sweeps = 1000
+        least = LEAST_READS
         if squares is not None:
-            layout: Layout | SquaresLayout | BitLayout = SquaresLayout(h, J, squares)
+            kept = SquaresLayout(h, J, squares)
+            layout: Layout | SquaresLayout | BitLayout = kept
+            if control.time_limit is not None and not len(kept.keys):
+                least = num_threads  # one long anneal is better, but not of permutations
         else:
             numbers = Numbers.of(h, J)
             if proposal_acceptance_criteria == "Metropolis" and BitLayout.fits(h, J, numbers):
                 layout = BitLayout(h[0], J, numbers)
             else:
                 layout = choose_layout(h, J, lanes_only=randomize_order, numbers=numbers)
+        typical = Ising(np.abs(h).max(axis=0), J, squares=squares)
         schedule = resolve(
-            Ising(np.abs(h).max(axis=0), J, squares=squares), layout, control, rng,
-            num_sweeps=num_sweeps, beta_range=beta_range, beta_schedule_type=beta_schedule_type,
-            beta_schedule=beta_schedule,
+            typical, layout, control, rng, num_sweeps=num_sweeps, beta_range=beta_range,
+            beta_schedule_type=beta_schedule_type, beta_schedule=beta_schedule,
         )  # fmt: skip
-        reads = num_reads or max(LEAST_READS, layout.lanes)
+        tuned = (
+            race(schedule, typical, layout, control, rng, num_sweeps=num_sweeps) if tune else None
+        )
+        if tune:
+            control.info["tune"] = None if tuned is None else tuned.report
+        if tuned is not None:
+            schedule = tuned.schedule
+            num_sweeps = None if num_sweeps is None else num_sweeps - tuned.spent
+        reads = num_reads or max(least, layout.lanes)
         exactly = num_sweeps_per_beta > 1 or beta_schedule is not None
         each = num_sweeps_per_beta if exactly else None
         states = Reads(h, layout, reads, initial)
@@ -110,15 +125,17 @@ class AnnealSampler(IsingSampler):
             )
             if num_sweeps is None:
                 return restarts(
-                    replicas, schedule, control, seconds, len(group.members), sweeps_each=each
-                )
+                    replicas, schedule, control, seconds, len(group.members), sweeps_each=each,
+                    length=None if tuned is None else tuned.restart_sweeps,
+                )  # fmt: skip
             anneal(
                 replicas, schedule, control, num_sweeps=num_sweeps, sweeps_each=each,
                 num_reads=len(group.members),
             )  # fmt: skip
             return replicas.states()
 
-        return states.gather(groups, in_threads(work, groups, num_threads))
+        found = states.gather(groups, in_threads(work, groups, num_threads))
+        return found if tuned is None else tuned.join(found, h, J, squares)
 
 
 class Group:
@@ -184,12 +201,14 @@ def restarts(
     num_reads: int,
     *,
     sweeps_each: int | None = None,
+    length: int | None = None,
 ) -> NDArray[np.int8]:
     """Anneal again and again for so many seconds; the best state of each replica.
 
     The lengths follow Luby's sequence (1, 1, 2, 1, 1, 2, 4, …) in units of UNIT sweeps, which is
     within a logarithm of the best fixed length, whichever that is (Luby, Sinclair & Zuckerman
-    1993). Where time is short for a few units, all of it goes to one anneal.
+    1993). Where time is short for a few units, all of it goes to one anneal. length: sweeps of
+    every restart instead.
     """
     until = control.elapsed() + seconds
     replicas.anneal(schedule.temperatures(np.zeros(1)))
@@ -201,8 +220,10 @@ def restarts(
             replicas.set_states(random_states(replicas.rng, *best.shape))
         attempt += 1
         left = until - control.elapsed()
-        num_sweeps = UNIT * luby(attempt)
-        whole = left > FEW_UNITS * UNIT * pace if attempt == 1 else left > num_sweeps * pace
+        num_sweeps = length or UNIT * luby(attempt)
+        whole = (
+            left > FEW_UNITS * (length or UNIT) * pace if attempt == 1 else left > num_sweeps * pace
+        )
         before = control.elapsed()
         anneal(
             replicas, schedule, control, num_sweeps=num_sweeps if whole else None, seconds=left,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anneal.control import Control
+from anneal.detect import described, find_squares
 from anneal.ising import Couplings, Ising, multiplied_out
 from anneal.layouts import ROWS_ABOVE
 from anneal.presolve import Reduction, reduce_for_lanes, untouched
@@ -67,11 +68,13 @@ def _order(ising: Ising) -> Order | None:
 def plan(ising: Ising, control: Control | None = None) -> tuple[Reduction, list[Part]]:
     """What presolve leaves of a problem, and the solvers for the parts of that.
 
-    Squares are not presolved; those of few variables are multiplied out. Components are parts of
-    their own, small ones one together, unless all can be proven at once.
+    Squares are found where none are given (:mod:`anneal.detect`). They are not presolved; those of
+    few variables are multiplied out. Components are parts of their own, small ones one together,
+    unless all can be proven at once.
     """
-    if ising.squares is not None and ising.num_spins > EXHAUSTIVE:
-        reduction = untouched(ising)
+    kept = _with_squares(ising, control)
+    if kept.squares is not None and ising.num_spins > EXHAUSTIVE:
+        reduction = untouched(kept)
     else:
         reduction = reduce_for_lanes(multiplied_out(ising), control)
     small = reduction.ising
@@ -89,6 +92,16 @@ def plan(ising: Ising, control: Control | None = None) -> tuple[Reduction, list[
     return reduction, [Part(spins, *choose(part_of(small, spins))) for spins in groups]
 
 
+def _with_squares(ising: Ising, control: Control | None) -> Ising:
+    """The problem with the squares it has or hides, unless it can be proven without."""
+    if ising.squares is not None or ising.num_spins <= EXHAUSTIVE:
+        return ising
+    found = find_squares(ising)
+    if found is ising or ising.density > ROWS_ABOVE:
+        return found
+    return ising if choose(reduce_for_lanes(ising, control).ising)[0] == "exact" else found
+
+
 def summary(parts: list[Part]) -> tuple[str, str]:
     """The solvers of all parts and why, in words."""
     if len(parts) == 1:
@@ -102,10 +115,11 @@ def summary(parts: list[Part]) -> tuple[str, str]:
 class AutoSampler(IsingSampler):
     """Presolve, then ``exact`` for few variables or low treewidth, ``tabu`` for dense problems,
     ``crossover`` for sparse ones; ``anneal``, without a presolve, where constraints come as
-    ``squares``. Components are solved apart.
+    ``squares`` or are found among the couplings. Components are solved apart.
 
     ``info["solver"]`` names the choice and ``info["reason"]`` says why; ``info["presolved"]`` is
-    the number of variables that presolve left, ``info["presolve"]`` how many went by which rule.
+    the number of variables that presolve left, ``info["presolve"]`` how many went by which rule,
+    ``info["squares"]`` what stays squares. tune: as of ``anneal`` and ``crossover``.
 
     >>> AutoSampler().sample_ising({0: 1.0}, {(0, 1): 1.0}).info["solver"]
     'exact'
@@ -126,10 +140,11 @@ class AutoSampler(IsingSampler):
         beta_schedule_type: str | None = None,
         beta_schedule: Any = None,
         squares: Squares | None = None,
+        tune: bool = False,
     ) -> NDArray[np.int8]:
         given = {
             "num_sweeps": num_sweeps, "beta_range": beta_range, "beta_schedule_type":
-            beta_schedule_type, "beta_schedule": beta_schedule,
+            beta_schedule_type, "beta_schedule": beta_schedule, "tune": tune or None,
         }  # fmt: skip
         options = {key: value for key, value in given.items() if value is not None}
         common = {
@@ -151,6 +166,8 @@ def _solve(
     name, reason = summary(parts)
     control.info.update(solver=name, reason=reason, presolved=small.num_spins)
     control.info["presolve"] = dict(reduction.counts)
+    if small.squares is not None:
+        control.info["squares"] = described(small.squares)
     if small.num_spins == 0:
         control.info.update(proven=True, lower_bound=small.offset + control.offset)
         control.improve(small.offset)
@@ -177,6 +194,8 @@ def _run(
     options: dict[str, Any],
 ) -> NDArray[np.int8]:
     given = {} if name == "exact" else options
+    if name not in ("anneal", "crossover"):
+        given = {key: value for key, value in given.items() if key != "tune"}
     if ising.squares is not None:
         given = given | {"squares": ising.squares}
     found = get_solver(name)().search(ising.h[None], ising.J, initial=initial, **common, **given)

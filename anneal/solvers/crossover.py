@@ -19,6 +19,7 @@ from anneal.multispin import BitLayout
 from anneal.sampler import IsingSampler, in_threads
 from anneal.schedules import Schedule, resolve
 from anneal.solvers.anneal import anneal
+from anneal.tuning import tune as race
 
 FIRST_SHARE = 0.3  # of the time goes to the first, longest anneal
 REHEAT = (0.2, 0.75)  # where in the schedule a round starts
@@ -40,7 +41,7 @@ class CrossoverSampler(IsingSampler):
     num_reads: elites returned, best first (default 1). num_sweeps: of the first anneal (default
     1000); num_rounds, round_sweeps: what follows (default 30 rounds of 300); with a ``time_limit``
     all go by the clock. num_populations: independent populations (default one, or one a thread with
-    a ``time_limit``).
+    a ``time_limit``). tune: as of ``anneal``.
 
     >>> ring = {(i, (i + 1) % 9): 1.0 for i in range(9)}
     >>> float(CrossoverSampler().sample_ising({}, ring, seed=1).first.energy)
@@ -64,6 +65,7 @@ class CrossoverSampler(IsingSampler):
         beta_range: Any = None,
         beta_schedule_type: str | None = None,
         beta_schedule: Any = None,
+        tune: bool = False,
     ) -> NDArray[np.int8]:
         reads = num_reads or 1
         found = []
@@ -77,6 +79,12 @@ class CrossoverSampler(IsingSampler):
                 beta_range=beta_range, beta_schedule_type=beta_schedule_type,
                 beta_schedule=beta_schedule,
             )  # fmt: skip
+            tuned = None
+            if tune:
+                typical = Ising(linear, J)
+                tuned = race(schedule, typical, lanes, control, rng, num_sweeps=num_sweeps)
+                control.info["tune"] = None if tuned is None else tuned.report
+            schedule = schedule if tuned is None else tuned.schedule
             count = num_populations or control.side_by_side(num_threads)
             count = max(count, -(-reads // demes_of(lanes)))
             populations = [
@@ -92,7 +100,10 @@ class CrossoverSampler(IsingSampler):
             in_threads(work, populations, num_threads)
             elites = np.concatenate([population.elites for population in populations])
             energies = Ising(linear, J).energies(elites)
-            found.append(elites[np.argsort(energies, kind="stable")[:reads]])
+            best = elites[np.argsort(energies, kind="stable")[:reads]]
+            found.append(
+                best if tuned is None else tuned.join(best[None], linear[None], J, None)[0]
+            )
             control.info.update(rounds=sum(population.done for population in populations))
         return np.stack(found)
 
