@@ -110,6 +110,9 @@ def solve(
     num_reads: Annotated[int | None, typer.Option(help="Samples to return.")] = None,
     num_sweeps: Annotated[int | None, typer.Option(help="Sweeps of a read.")] = None,
     num_threads: Annotated[int | None, typer.Option(help="Threads. (all cores)")] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Choose the schedule by races, for a fifth of the time.")
+    ] = False,
     executor: Executor = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -148,6 +151,7 @@ def solve(
         "num_reads": num_reads,
         "num_sweeps": num_sweeps,
         "num_threads": num_threads,
+        "tune": tune or None,
         "executor": executor_of(executor, workers, scheduler),
         "workers": workers,
         "scheduler": scheduler,

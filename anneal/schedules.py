@@ -29,6 +29,7 @@ PACE = (
     0.75  # the schedule is uniform in entropy to this power: 1 hurries the cold part, ½ the hot one
 )
 STEPS_PER_E_FOLD = 6  # temperatures of the pilot
+STEPS_WITH_SQUARES = 4  # the penalties' range comes on top of the couplings'
 PILOT_SHARE = 0.05  # of the time limit
 WITH_SQUARES = 4.0  # times that: penalties have no closed form
 HICCUP = 0.02  # seconds that a busy machine may keep the pilot waiting
@@ -93,6 +94,15 @@ def field_spread(ising: Ising) -> NDArray[np.float64]:
     return np.sqrt(squares[squares > 0]) * largest
 
 
+def _beside_squares(ising: Ising) -> NDArray[np.float64]:
+    """σ_i of the couplings alone where squares are kept and leave any, else of all."""
+    if ising.squares is not None:
+        spread = field_spread(Ising(np.zeros(ising.num_spins), ising.J))
+        if len(spread):
+            return spread
+    return field_spread(ising)
+
+
 def _row_squares(J: Couplings, unit: float) -> NDArray[np.float64]:
     """Σ_j (J_ij / unit)²."""
     if not isinstance(J, sparse.csr_array):
@@ -105,9 +115,9 @@ def closed_form(ising: Ising) -> Schedule:
     """From 0.7 to 0.1 of the mean σ_i, linear in temperature: between these a spin glass freezes.
 
     Costs nothing, and holds where couplings are of one size; a penalty beside a small objective
-    needs the measured one.
+    needs the measured one. Of squares, which exchanges keep, only the couplings beside them count.
     """
-    spread = field_spread(ising)
+    spread = _beside_squares(ising)
     typical = float(spread.mean()) if len(spread) else 1.0
     return Schedule((1 / (0.7 * typical), 1 / (0.1 * typical)), "cooling", automatic=True)
 
@@ -130,8 +140,9 @@ def measured(
     spread = field_spread(ising)
     if not len(spread):
         return closed_form(ising)
-    hot, cold = 2 * float(spread.max()), 1e-3 * float(np.quantile(spread, 0.05))
-    ladder = np.geomspace(hot, cold, max(24, math.ceil(STEPS_PER_E_FOLD * math.log(hot / cold))))
+    hot, cold = 2 * float(spread.max()), 1e-3 * float(np.quantile(_beside_squares(ising), 0.05))
+    per_e_fold = STEPS_PER_E_FOLD if ising.squares is None else STEPS_WITH_SQUARES
+    ladder = np.geomspace(hot, cold, max(24, math.ceil(per_e_fold * math.log(hot / cold))))
     replicas = layout.replicas(rng)
     sweeps = 2 if ising.squares is None else 1  # with an exchange after each flip
     clock = Control()

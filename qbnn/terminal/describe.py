@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anneal import registry
+from anneal.detect import described
 from anneal.instances import FORMATS, get_format
 from anneal.ising import Ising, integer_scale
 from anneal.problems import PROBLEMS, get_problem
@@ -38,6 +39,7 @@ def facts(loaded: Loaded) -> dict[str, Any]:
         posed = with_squares(Ising.from_bqm(apart[0]), apart[1]["squares"])
     reduction, parts = plan(posed)
     solver, reason = summary(parts)
+    kept = reduction.ising.squares
     own = loaded.problem.describe()
     return {
         "file": str(loaded.path),
@@ -56,6 +58,7 @@ def facts(loaded: Loaded) -> dict[str, Any]:
         "integer_scale": integer_scale(ising.h, csr.data),
         "solver": solver,
         "reason": reason,
+        "squares": None if kept is None else described(kept),
         "presolve_leaves": reduction.ising.num_spins,
         "presolve": dict(reduction.counts),
         "parts": len(parts),
@@ -215,7 +218,7 @@ def listing(what: str | None) -> dict[str, list[dict[str, Any]]]:
     """Return one of ``LISTS`` by name, or all.
 
     >>> [entry["name"] for entry in listing("suites")["suites"]]
-    ['tiny', 'core']
+    ['tiny', 'core', 'penalties', 'large']
     """
     if what is not None and what not in LISTS:
         raise registry.unknown(what, LISTS, kind="list")

@@ -30,10 +30,15 @@ from anneal.tables import (
     to_json,
     to_markdown,
 )
+from anneal.target_plots import share_at_target
 from qbnn.terminal.console import check_file, make_folder, print_table, progress_bar, say
 
 ROWS = "records.jsonl"
-PICTURES = {"comparison": comparison, "profile": performance_profile}
+PICTURES = {
+    "comparison": comparison,
+    "profile": performance_profile,
+    "targets": share_at_target,
+}
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -174,7 +179,7 @@ _COLUMNS = [
     column("best", show=show_energy),
     Column("gap %", lambda row: show_percent(row["gap"].value)),
     Column("hits", lambda row: f"{row['hits']}/{row['runs']}"),
-    Column("after s", lambda row: show_number(row["time_to_target"])),
+    Column("after s", lambda row: show_number(row["time_to_target"].value)),
 ]
 
 
@@ -248,7 +253,7 @@ def as_text(
 
 
 def draw(records: Sequence[Record], folder: Path) -> list[str]:
-    """Draw the comparison and the profile of rows into ``folder``; return the files' names."""
+    """Draw the pictures of rows into ``folder``; return the files' names."""
     make_folder(folder)
     for name, picture in PICTURES.items():
         write_bytes(folder / f"{name}.png", picture(records))

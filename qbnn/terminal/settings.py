@@ -36,6 +36,7 @@ class SolveSettings(BaseModel):
     num_reads: int | None = Field(None, ge=1)
     num_sweeps: int | None = Field(None, ge=1)
     num_threads: int | None = Field(None, ge=1)
+    tune: bool | None = None
     executor: str | None = None
     workers: int | None = Field(None, ge=1)
     scheduler: str | None = None

@@ -129,7 +129,8 @@ def plan(settings: SolveSettings, loaded: Loaded, *, show: Show) -> tuple[Call, 
     sampler = get_solver(settings.solver)()
     bqm, apart = loaded.models
     known, limit = set(sampler.parameters), settings.time_limit
-    given = {name: getattr(settings, name) for name in ("num_reads", "num_sweeps", "num_threads")}
+    names = ("num_reads", "num_sweeps", "num_threads", "tune")
+    given = {name: getattr(settings, name) for name in names}
     options = {name: value for name, value in given.items() if value is not None}
     options |= {} if settings.target is None else {"target_energy": settings.target}
     options |= settings.set
@@ -344,6 +345,15 @@ def run_file(
     return document
 
 
+def _tuned(report: Mapping[str, Any] | None) -> str | None:
+    """What the races said, in words."""
+    if report is None:
+        return None
+    restarts = report["restart_sweeps"]
+    length = f", restarts of {restarts} sweeps" if restarts else ""
+    return f"{report['chosen']}{length}, by races of {report['seconds']:.2f} s"
+
+
 def summary(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document's facts as a person reads them."""
     energy, cost, known = document["energy"], document["cost"], document["best_known"]
@@ -360,6 +370,7 @@ def summary(document: Mapping[str, Any]) -> dict[str, Any]:
         "feasible_energy": None if document["feasible"] else document["feasible_energy"],
         "solver": solver if chosen == solver else f"{solver}, which took {chosen}",
         "reason": document["reason"],
+        "schedule": _tuned(document["details"].get("tune")),
         "proven": "yes, no energy is lower" if document["details"].get("proven") else None,
         "time": f"{timing['solve_seconds']:.2f} s, {timing['read_seconds']:.2f} s of reading",
         "reads": document["num_reads"],
