@@ -19,9 +19,10 @@ import numpy.typing as npt
 from anneal.errors import InputError
 from anneal.executors import Executor, Threads, WorkerDied
 from anneal.measure import gap, reached
-from anneal.peers import CLOCKS, Call, check_name, timed_peer
+from anneal.peers import CLOCKS, PEERS, Call, check_name, timed_peer
 from anneal.problem import Given, Problem, models_of
-from anneal.records import Record, RecordFile, Task
+from anneal.records import Record, RecordFile, Task, versions
+from anneal.rivals import RIVALS
 from anneal.suites import Instance
 
 Progress = Callable[[int, int, Record], None]
@@ -133,7 +134,9 @@ def _row(job: _Job, stopped: Callable[[], bool]) -> Record:
         result = _solve(job, plans, stopped)
     except (InputError, ValueError, MemoryError) as error:
         result = {"error": str(error) or type(error).__name__}
-    return Record(job.task, result, result.get("wall_seconds", time.perf_counter() - started))
+    seconds = result.get("wall_seconds", time.perf_counter() - started)
+    rival = RIVALS[job.solver].versions() if job.solver in RIVALS else {}
+    return Record(job.task, result, seconds, versions=versions() | rival)
 
 
 @lru_cache(maxsize=1)
@@ -161,22 +164,33 @@ class _Plans:
             known = self.problem.best_known
         self.best_known = known
         self.calls: dict[tuple[str, float], Call] = {}
+        self.refused: dict[tuple[str, float], InputError] = {}
 
     def call(self, job: _Job) -> Call:
         key = job.solver, job.budget
+        if key in self.refused:
+            raise InputError(str(self.refused[key]))
         if key not in self.calls:
-            plan = partial(
-                timed_peer,
-                job.solver,
-                self.bqm,
-                apart=self.apart,
-                clock=CLOCKS[job.clock],
-                num_threads=job.num_threads,
-            )
+            try:
+                self.calls[key] = self._planned(job)
+            except InputError as error:
+                self.refused[key] = error
+                raise
+        return self.calls[key]
+
+    def _planned(self, job: _Job) -> Call:
+        plan = partial(
+            timed_peer,
+            job.solver,
+            self.bqm,
+            apart=self.apart,
+            clock=CLOCKS[job.clock],
+            num_threads=job.num_threads,
+        )
+        if job.solver not in PEERS:  # These run as they are planned.
             # A short call compiles, or loads, the code that this instance needs.
             plan(budget=min(0.1, job.budget))(0, lambda: False)
-            self.calls[key] = plan(budget=job.budget)
-        return self.calls[key]
+        return plan(budget=job.budget)
 
 
 def _solve(job: _Job, plans: _Plans, stopped: Callable[[], bool]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -136,15 +136,50 @@ def median(
     >>> median([3.0, 1.0, 2.0]).value
     2.0
     """
+    rng = np.random.default_rng(seed)
+    data = _numbers(values)
+    return _percentiles(np.median(data), _medians(data, resamples, rng), confidence)
+
+
+def median_difference(
+    values: npt.ArrayLike,
+    others: npt.ArrayLike,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int | np.random.Generator | None = 0,
+) -> Estimate:
+    """Return the median of ``values`` less that of ``others`` with its percentile bootstrap
+    interval.
+
+    The two are resampled independently (Efron and Tibshirani 1993, §8.3). Values are finite. Raises
+    :class:`~anneal.errors.InputError` where there is no value.
+
+    >>> median_difference([3.0, 1.0, 2.0], [1.0]).value
+    1.0
+    """
+    rng = np.random.default_rng(seed)
+    ours, theirs = _numbers(values), _numbers(others)
+    differences = _medians(ours, resamples, rng) - _medians(theirs, resamples, rng)
+    return _percentiles(np.median(ours) - np.median(theirs), differences, confidence)
+
+
+def _numbers(values: npt.ArrayLike) -> Floats:
     data = np.asarray(values, float).ravel()
     if data.size == 0 or np.isnan(data).any():
         raise InputError("a median needs at least one value, and no NaN")
-    rng = np.random.default_rng(seed)
-    medians = np.median(rng.choice(data, (resamples, data.size)), axis=1)
+    return data
+
+
+def _medians(data: Floats, resamples: int, rng: np.random.Generator) -> Floats:
+    return np.asarray(np.median(rng.choice(data, (resamples, data.size)), axis=1), float)
+
+
+def _percentiles(value: float | np.floating[Any], found: Floats, confidence: float) -> Estimate:
     tail = (1 - confidence) / 2
     # Quantiles that are members: interpolating between two infinities would give NaN.
-    low, high = np.quantile(medians, [tail, 1 - tail], method="inverted_cdf")
-    return Estimate(float(np.median(data)), float(low), float(high))
+    low, high = np.quantile(found, [tail, 1 - tail], method="inverted_cdf")
+    return Estimate(float(value), float(low), float(high))
 
 
 def profile(gaps: npt.ArrayLike, levels: npt.ArrayLike) -> Floats:

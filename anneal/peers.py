@@ -1,7 +1,8 @@
 """Solvers run for a time: ours by their time limit, others by as many reads as fit in it.
 
-What a call needs to know beforehand (compiled code, the cost of a sweep) is found while it is
-planned, which is not timed. What its user would wait for, a default beta range included, is.
+Those of packages beside dwave-samplers stand in :mod:`anneal.rivals`. What a call needs to know
+beforehand (compiled code, the cost of a sweep) is found while it is planned, which is not timed.
+What its user would wait for, a default beta range included, is.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 import dimod
 import numpy as np
 import numpy.typing as npt
-from dwave.samplers import SimulatedAnnealingSampler
+from dwave.samplers import SimulatedAnnealingSampler, TabuSampler
 from dwave.samplers.sa.sampler import default_beta_range
 
+from anneal.errors import InputError
 from anneal.ising import Ising
 from anneal.measure import running_best
 from anneal.problem import Given
+from anneal.rivals import RIVALS, Rival, Run
 from anneal.schedules import automatic_betas
 from anneal.solvers import get_solver
 
@@ -33,6 +36,7 @@ DEFAULT_SWEEPS = 1000  # of dwave-samplers' simulated annealing
 MAX_SWEEPS = 4**11  # a schedule of 32 MB
 MAX_READS = 10**6
 MAX_BATCH = 1024
+LEAST_PACE = 1e-9  # seconds of a step where it costs nothing, or the clock does not show it
 CLOCKS: dict[str, Clock] = {"cpu": time.process_time, "wall": time.perf_counter}
 
 
@@ -217,10 +221,109 @@ def _neal_schedule_reads(bqm: dimod.BinaryQuadraticModel, budget: float, clock: 
     return _neal(bqm, budget, clock, betas=_our_betas)
 
 
+def _dwave_tabu(bqm: dimod.BinaryQuadraticModel, budget: float, clock: Clock) -> Call:
+    """dwave-samplers' tabu search with a timeout, which it minds between restarts only."""
+    limited = _limited(TabuSampler(), bqm, {"timeout": max(1, round(1000 * budget))})
+
+    def call(seed: int, stop: Stop) -> dimod.SampleSet:
+        started = clock()
+        found = limited(seed, stop)
+        found.info["trace"] = [(clock() - started, float(found.first.energy))]
+        return found
+
+    return call
+
+
+def _rival(bqm: dimod.BinaryQuadraticModel, budget: float, clock: Clock, *, rival: Rival) -> Call:
+    """Batches of reads, each twice as long as the one before, together as long as the budget.
+
+    No one length of a read suits every problem; the last batch has half of the time.
+    """
+    if not bqm.num_interactions:
+        raise InputError(f"{rival.package} wants a problem with couplings")
+    module = rival.load()
+    started = clock()
+    run = rival.prepare(module, bqm)
+    overhead = clock() - started
+    if overhead >= budget:
+        raise InputError(
+            f"{rival.package} takes {overhead:.1f} s to take this problem over, "
+            f"all of the budget of {budget:g} s"
+        )
+    reads, fixed, planned_pace = _batch(run, rival, budget - overhead, clock)
+
+    def call(seed: int, stop: Stop) -> dimod.SampleSet:
+        started, pace = clock(), planned_pace
+        rng = np.random.default_rng(seed)
+        run = rival.prepare(module, bqm)
+        times: list[float] = [clock() - started]
+        found: list[dimod.SampleSet] = []
+        # More than once where steps turn out to cost less than they did in the measurement.
+        while not found or budget - times[-1] > max(0.1 * budget, fixed + pace):
+            affordable = (budget - times[-1] - fixed) / pace / rival.steps
+            for share in _doubling(max(1, int(np.log2(max(affordable, 0) + 1)))):
+                steps = max(1, int((share * (budget - times[-1]) - fixed) / pace))
+                found.append(run(reads, steps, int(rng.integers(2**31))))
+                times.append(clock() - started)
+                pace = max((times[-1] - times[-2] - fixed) / steps, LEAST_PACE)
+                if stop():
+                    return _traced(found, times[1:])
+        return _traced(found, times[1:])
+
+    return call
+
+
+def _traced(found: list[dimod.SampleSet], times: list[float]) -> dimod.SampleSet:
+    joined: dimod.SampleSet = dimod.concatenate(found)
+    joined.info["trace"] = running_best(times, [one.first.energy for one in found])
+    return joined
+
+
+def _batch(run: Run, rival: Rival, seconds: float, clock: Clock) -> tuple[int, float, float]:
+    """Return how many reads of the default length fit side by side, the seconds of a batch without
+    steps, and of a step.
+    """
+    reads = rival.reads
+    while True:
+        fixed, pace = _costs(partial(run, reads), seconds, clock)
+        if reads == 1 or fixed + pace * rival.steps <= seconds:
+            return reads, fixed, pace
+        reads = max(1, reads // 4)
+
+
+def _costs(run: Callable[[int, int], Any], budget: float, clock: Clock) -> tuple[float, float]:
+    """Return the seconds of a batch of one step, and of each step more, measured well."""
+
+    def seconds(steps: int) -> float:
+        started = clock()
+        run(steps, 0)
+        return clock() - started
+
+    # The least of two: what disturbs a measurement only slows it.
+    fixed = min(seconds(1) for _ in range(2))
+    steps, taken = 1, 0.0
+    while taken < max(0.02, 0.05 * budget) and steps < MAX_SWEEPS:
+        steps *= 4
+        taken = min(seconds(steps) for _ in range(2)) - fixed
+    pace = max(taken / (steps - 1), LEAST_PACE)
+    return max(fixed - pace, 0.0), pace
+
+
+def _doubling(count: int) -> list[float]:
+    """Return the share of what is left that each of several pieces takes, each twice the last.
+
+    >>> _doubling(2)
+    [0.3333333333333333, 1.0]
+    """
+    return [2**k / (2**count - 2**k) for k in range(count)]
+
+
 # dwave-samplers' simulated annealing as it comes, with our schedule in one long read, and with our
-# schedule in reads of the default length.
+# schedule in reads of the default length; its tabu search with a timeout; other packages.
 PEERS: dict[str, Callable[[dimod.BinaryQuadraticModel, float, Clock], Call]] = {
     "neal": _neal,
     "neal+schedule": _neal_schedule,
     "neal+schedule+reads": _neal_schedule_reads,
+    "dwave-tabu": _dwave_tabu,
+    **{name: partial(_rival, rival=rival) for name, rival in RIVALS.items()},
 }

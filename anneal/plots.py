@@ -23,8 +23,8 @@ Trace: TypeAlias = Sequence[Sequence[float]]
 
 # Okabe and Ito (2008): told apart by every kind of colour vision.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-MARKERS = "osD^vP*"
-_GREY = "#666666"
+MARKERS = "osD^vP*X"  # one more than colours, so that the pairs differ
+GREY = "#666666"
 
 
 def energy_against_time(
@@ -145,9 +145,7 @@ def performance_profile(
     for index, (solver, numbers) in enumerate(gaps.items()):
         levels = np.unique([0.0, *(number for number in numbers if 0 <= number < right), right])
         share = 100 * profile(numbers, levels)
-        # Thinner and thinner, so that equal lines all show.
-        width = 1.2 + 3.0 * (1 - (index + 1) / len(gaps))
-        axes.step(levels, share, where="post", lw=width, color=_colour(index), label=solver)
+        axes.step(levels, share, where="post", **line_style(index, len(gaps)), label=solver)
     axes.set_ylim(0, 103)
     axes.set_xlabel(f"gap to the best known in %, after {budget:g} s")
     axes.set_ylabel("share of runs within the gap in %")
@@ -211,6 +209,15 @@ def image_bytes(figure: Figure, image: ImageFormat) -> bytes:
     return stream.getvalue()
 
 
+def line_style(index: int, count: int) -> dict[str, Any]:
+    """Return how matplotlib draws one of ``count`` lines: thinner and thinner, so that equal lines
+    all show, and dashed where the colours come again.
+    """
+    dashed = (index // len(COLOURS)) % 2 == 1
+    width = 1.2 + 2.4 * (1 - (index + 1) / count)
+    return {"color": _colour(index), "lw": width, "ls": (0, (3, 1.5)) if dashed else "-"}
+
+
 def _colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
@@ -222,7 +229,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 def _reference(axes: Axes, energy: float, *, vertical: bool) -> None:
     draw = axes.axvline if vertical else axes.axhline
-    draw(energy, color=_GREY, lw=1, ls="--", label=f"best known {energy:.10g}")
+    draw(energy, color=GREY, lw=1, ls="--", label=f"best known {energy:.10g}")
 
 
 def _focus(

@@ -11,14 +11,17 @@ import numpy as np
 
 from anneal.errors import InputError
 from anneal.measure import (
+    Estimate,
     gap,
     median,
+    median_difference,
     reached,
     success_probability,
     time_to_target,
     tts99,
 )
 from anneal.records import Record, canonical_json
+from anneal.suites import HELD_OUT
 from anneal.tables import (
     Column,
     Row,
@@ -37,7 +40,7 @@ def summarise(records: Iterable[Record]) -> Table:
     Best and median energy; the median gap with its bootstrap interval; the runs that hit the best
     known energy (of all rows of that instance, where nobody knows one: ``known`` is false), their
     share with Wilson's interval, TTS99 of runs of the median time, and the median time to the
-    target. Times are of the clock that the budget was of.
+    target with its bootstrap interval. Times are of the clock that the budget was of.
     """
     rows = []
     groups = grouped(records)
@@ -51,8 +54,8 @@ def head_to_head(records: Iterable[Record], *, against: str) -> Table:
     """Return one row per instance, budget and solver other than ``against``: who is better.
 
     The verdict compares median energies at equal time. ``gain`` is by how much the solver's is
-    lower, relative to the reference's; ``time_ratio`` its median time over the reference's. Raises
-    :class:`~anneal.errors.InputError` where ``against`` has no rows.
+    lower, relative to the reference's, with its bootstrap interval; ``time_ratio`` its median time
+    over the reference's. Raises :class:`~anneal.errors.InputError` where ``against`` has no rows.
     """
     groups = grouped(records)
     if against not in {solver for _, _, solver in groups}:
@@ -67,24 +70,40 @@ def head_to_head(records: Iterable[Record], *, against: str) -> Table:
 
 
 def tally(duels: Table) -> Table:
-    """Return, from :func:`head_to_head`, on how many instances each solver is better and worse."""
-    counts: dict[tuple[str, float], Counter[str]] = defaultdict(Counter)
-    losses: dict[tuple[str, float], list[str]] = defaultdict(list)
+    """Return, from :func:`head_to_head`, on how many instances each solver is better and worse.
+
+    ``half``: of all of them, and of the two halves of the suites (:data:`anneal.suites.HELD_OUT`).
+    """
+    counts: dict[tuple[str, float, str], Counter[str]] = defaultdict(Counter)
+    losses: dict[tuple[str, float, str], list[str]] = defaultdict(list)
     for row in duels.rows:
-        key = row["solver"], row["budget"]
-        counts[key][row["verdict"]] += 1
-        if row["verdict"] == "worse":
-            losses[key].append(row["instance"])
+        for half in _halves(row["instance"]):
+            key = row["solver"], row["budget"], half
+            counts[key][row["verdict"]] += 1
+            if row["verdict"] == "worse":
+                losses[key].append(row["instance"])
     rows = [
         {
             "solver": solver,
             "budget": budget,
+            "half": half,
             **{verdict: count[verdict] for verdict in ("better", "equal", "worse")},
-            "worse_on": ", ".join(losses[solver, budget]),
+            "worse_on": ", ".join(losses[solver, budget, half]),
         }
-        for (solver, budget), count in counts.items()
+        for (solver, budget, half), count in sorted(counts.items(), key=_tally_place)
     ]
     return Table("tally", _TALLY, rows)
+
+
+def _tally_place(item: tuple[tuple[str, float, str], Any]) -> tuple[str, float, int]:
+    (solver, budget, half), _ = item
+    return solver, budget, ("all", "looked at", "held out").index(half)
+
+
+def _halves(instance: str) -> list[str]:
+    """What the instance counts to; one of other content under the same name counts as that."""
+    held_out = HELD_OUT.get(instance.partition(" #")[0])
+    return ["all"] if held_out is None else ["all", "held out" if held_out else "looked at"]
 
 
 def failures(records: Iterable[Record]) -> Table:
@@ -183,16 +202,23 @@ def _energies(runs: Sequence[Record]) -> list[float]:
     return [record.result["energy"] for record in runs]
 
 
+def times_to_target(runs: Sequence[Record], target: float) -> list[float]:
+    """Return when each run first reached an energy, infinite where it never did."""
+    return [
+        # A trace that does not show it: it was there by the end.
+        min(
+            time_to_target(run.result["trace"], target),
+            used if reached(run.result["energy"], target) else math.inf,
+        )
+        for run, used in zip(runs, _seconds(runs), strict=True)
+    ]
+
+
 def _summary(
     instance: str, budget: float, solver: str, runs: Sequence[Record], target: float, known: bool
 ) -> Row:
     energies, seconds = _energies(runs), _seconds(runs)
     found = reached(energies, target)
-    times = [
-        # A trace that does not show it: it was there by the end.
-        min(time_to_target(run.result["trace"], target), used if hit else math.inf)
-        for run, used, hit in zip(runs, seconds, found, strict=True)
-    ]
     hits, typical = int(found.sum()), float(np.median(seconds))
     return {
         "instance": instance,
@@ -207,7 +233,7 @@ def _summary(
         "hits": hits,
         "success": success_probability(hits, len(runs)),
         "tts99": tts99(typical, hits, len(runs)),
-        "time_to_target": float(np.median(times)),
+        "time_to_target": median(times_to_target(runs, target)),
         "seconds": typical,
     }
 
@@ -216,6 +242,7 @@ def _duel(
     instance: str, budget: float, solver: str, ours: Sequence[Record], theirs: Sequence[Record]
 ) -> Row:
     energy, reference = float(np.median(_energies(ours))), float(np.median(_energies(theirs)))
+    lower = median_difference(_energies(theirs), _energies(ours))
     equal = reached(energy, reference) and reached(reference, energy)
     verdict = "equal" if equal else "better" if energy < reference else "worse"
     return {
@@ -224,7 +251,7 @@ def _duel(
         "solver": solver,
         "median_energy": energy,
         "reference_energy": reference,
-        "gain": 0.0 if equal else -float(gap(energy, reference)),
+        "gain": Estimate(*(-float(gap(reference - by, reference)) + 0.0 for by in lower)),
         "verdict": verdict,
         "time_ratio": float(np.median(_seconds(ours)) / max(np.median(_seconds(theirs)), 1e-9)),
     }
@@ -247,12 +274,13 @@ _SUMMARY = [
     Column("hits", lambda row: f"{row['hits']}/{row['runs']}"),
     column("success", "success [95 %]", with_interval(show_number)),
     column("tts99", "TTS99 s [95 %]", with_interval(show_number)),
-    column("time_to_target", "time to target s", show_number),
+    column("time_to_target", "time to target s [95 %]", with_interval(show_number)),
     column("seconds", "time s", show_number),
 ]
 _TALLY = [
     _SOLVER,
     _BUDGET,
+    column("half"),
     column("better"),
     column("equal"),
     column("worse"),
@@ -268,7 +296,7 @@ def _head_to_head_columns(against: str) -> list[Column]:
         _SOLVER,
         column("median_energy", "median energy", show_energy),
         column("reference_energy", f"{against}'s", show_energy),
-        column("gain", "lower by %", show_percent),
+        column("gain", "lower by % [95 %]", with_interval(show_percent)),
         column("verdict"),
         column("time_ratio", "time ratio", show_number),
     ]

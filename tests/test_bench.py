@@ -18,6 +18,7 @@ from anneal.errors import InputError
 from anneal.peers import PEERS, timed_peer
 from anneal.problems import get_problem
 from anneal.records import Record, RecordFile
+from anneal.rivals import RIVALS
 from anneal.suites import Instance
 
 CALLS: list[dict[str, Any]] = []
@@ -160,6 +161,20 @@ def test_what_cannot_be_solved_is_noted_and_tried_again(rows: RecordFile) -> Non
     assert len(rows.read()) == 1
 
 
+def test_what_cannot_be_planned_is_planned_once(
+    rows: RecordFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuse(*_: Any) -> Any:
+        asked.append(1)
+        raise InputError("not with me")
+
+    monkeypatch.setitem(PEERS, "refusing", refuse)
+    found = run_bench([small(5)], ["refusing"], seeds=[1, 2, 3], budgets=[0.1], records=rows)
+    assert [row.result["error"] for row in found] == ["not with me"] * 3 and len(asked) == 1
+
+
 @pytest.mark.parametrize("swallows", [True, False])
 def test_ctrl_c_keeps_what_is_done_and_nothing_cut_off(rows: RecordFile, swallows: bool) -> None:
     def press() -> None:
@@ -202,7 +217,7 @@ def test_bad_names_are_told_before_any_work(rows: RecordFile) -> None:
     assert CALLS == [] and not rows.path.exists()
 
 
-@pytest.mark.parametrize("name", [*PEERS, READS])
+@pytest.mark.parametrize("name", [*(name for name in PEERS if name not in RIVALS), READS])
 def test_peers_trace_what_they_find(name: str) -> None:
     bqm = dimod.generators.ran_r(1, 60, seed=1)
     found = timed_peer(name, bqm, budget=0.1)(3, never)
@@ -319,6 +334,26 @@ def test_tiny_suite_can_be_made() -> None:
     assert len(set(map(str, suites.tiny()))) == len(sizes) and max(sizes) <= 400
 
 
+def test_large_suite_is_what_is_published() -> None:
+    p3000, p5000, torus = suites.large()
+    assert [instance.name for instance in (p3000, p5000, torus)] == ["p3000.1", "p5000.1", "G81"]
+    assert [instance.spec["name"] for instance in suites.large()] == ["p3000.1", "p5000.1", "G81"]
+    assert (suites.select(["G81"]), torus.best_known) == ([torus], -14060)
+    loaded: Any = p3000.load()
+    assert loaded.best_known == -3931583 and len(loaded.bqm().variables) == 3000
+    graph: Any = torus.load()
+    assert graph.num_vertices == 20000 and graph.weight.size == 40000
+    assert set(graph.weight) == {-1.0, 1.0}
+
+
+def test_halves_are_of_one_size_in_each_suite() -> None:
+    assert set(suites.HELD_OUT) >= set(suites.BEST_KNOWN)
+    held = sum(suites.HELD_OUT[name] for name in suites.BEST_KNOWN)
+    assert held == len(suites.BEST_KNOWN) // 2
+    for size in (50, 100, 250, 500, 1000):
+        assert suites.HELD_OUT[f"bqp{size}_2"] and not suites.HELD_OUT[f"bqp{size}_1"]
+
+
 @pytest.mark.parametrize("value", [None, "", "/does/not/exist"])
 def test_missing_data_says_how_to_set_it(
     value: str | None, monkeypatch: pytest.MonkeyPatch
@@ -333,6 +368,13 @@ def test_missing_data_says_how_to_set_it(
 def test_select_suggests() -> None:
     with pytest.raises(InputError, match=r"did you mean .*G14"):
         suites.select(["G141"])
+
+
+@pytest.mark.skipif(not os.environ.get("QBNN_DATA"), reason="QBNN_DATA is not set")
+def test_penalty_suite_can_be_made() -> None:
+    made: list[Any] = [instance.load() for instance in suites.penalties()]
+    assert [problem.bqm().num_variables for problem in made] == [1296, 2000, 64, 240, 600]
+    assert suites.penalties()[0].best_known == 9526
 
 
 @pytest.mark.skipif(not os.environ.get("QBNN_DATA"), reason="QBNN_DATA is not set")

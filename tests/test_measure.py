@@ -119,3 +119,15 @@ def test_profile_counts(gaps: list[float], level: float) -> None:
 def test_profile_needs_gaps() -> None:
     with pytest.raises(InputError, match="profile"):
         measure.profile([], [0.0])
+
+
+def test_median_difference_is_zero_within_its_interval_for_equal_samples() -> None:
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(size=(2, 40))
+    found = measure.median_difference(first, second)
+    assert found.value == np.median(first) - np.median(second)
+    assert found.low < 0 < found.high and found.low < found.value < found.high
+    shifted = measure.median_difference(first + 10, second)
+    assert shifted == pytest.approx([number + 10 for number in found])
+    with pytest.raises(InputError, match="at least one value"):
+        measure.median_difference([], [1.0])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from anneal import plots, report
+from anneal import plots, report, target_plots
 from anneal.errors import InputError
 from anneal.records import Record, Task
 from anneal.tables import Table, column, show_energy, show_number, to_csv, to_json, to_markdown
@@ -54,14 +54,15 @@ def test_summary_is_what_one_would_compute_by_hand() -> None:
     assert found["success"].value == 0.6
     assert found["seconds"] == pytest.approx(1.2)
     assert found["tts99"].value == pytest.approx(1.2 * math.log(0.01) / math.log(0.4))
-    assert found["time_to_target"] == 0.5
+    assert found["time_to_target"].value == 0.5
+    assert found["time_to_target"].high == math.inf
 
 
 def test_a_hit_without_a_trace_took_the_whole_run() -> None:
     (found,) = report.summarise([row("peer", -100.0, trace=[])]).rows
-    assert found["time_to_target"] == 1.0
+    assert found["time_to_target"].value == 1.0
     (missed,) = report.summarise([row("peer", -99.0, trace=[])]).rows
-    assert missed["time_to_target"] == math.inf and missed["tts99"].value == math.inf
+    assert missed["time_to_target"].value == math.inf and missed["tts99"].value == math.inf
 
 
 def test_best_found_stands_in_for_an_unknown_best() -> None:
@@ -113,11 +114,39 @@ def test_head_to_head_compares_medians_at_equal_time() -> None:
     verdicts = {r["solver"]: r["verdict"] for r in duels.rows}
     assert verdicts == {"ours": "better", "same": "equal", "bad": "worse"}
     assert len(duels.rows) == 3
-    assert duels.rows[0]["gain"] == pytest.approx(1 / 95)
+    gain = duels.rows[0]["gain"]
+    assert gain.value == pytest.approx(1 / 95)
+    # At worst −80 beside −99, at best −96 beside −90.
+    assert gain.low == pytest.approx(-19 / 95) and gain.high == pytest.approx(6 / 95)
     assert duels.rows[0]["time_ratio"] == 1.0
     counts = {r["solver"]: (r["better"], r["equal"], r["worse"]) for r in report.tally(duels).rows}
     assert counts == {"ours": (1, 0, 0), "same": (0, 1, 0), "bad": (0, 0, 1)}
     assert {r["solver"]: r["worse_on"] for r in report.tally(duels).rows}["bad"] == "G0"
+
+
+def test_halves_are_told_apart() -> None:
+    records = [
+        row(solver, energy, instance=instance)
+        for instance, ours in (("G1", -99.0), ("G2", -80.0), ("G3", -99.0), ("mine", -99.0))
+        for solver, energy in (("neal", -90.0), ("ours", ours))
+    ]
+    told = report.tally(report.head_to_head(records, against="neal")).rows
+    counts = {r["half"]: (r["better"], r["equal"], r["worse"], r["worse_on"]) for r in told}
+    assert list(counts) == ["all", "looked at", "held out"]
+    assert counts == {
+        "all": (3, 0, 1, "G2"),
+        "looked at": (2, 0, 0, ""),
+        "held out": (0, 0, 1, "G2"),
+    }
+
+
+def test_times_to_the_target() -> None:
+    runs = [
+        row("a", -100.0, trace=[[0.2, -90.0], [0.4, -100.0]]),
+        row("a", -100.0, seed=1, trace=[]),
+        row("a", -99.0, seed=2),
+    ]
+    assert report.times_to_target(runs, -100.0) == [0.4, 1.1, math.inf]
 
 
 def test_an_absent_reference_is_named() -> None:
@@ -214,6 +243,26 @@ def test_pictures_are_pictures() -> None:
     assert _size(few)[1] < _size(many)[1]
 
 
+def test_there_is_a_panel_for_every_instance_and_one_for_all() -> None:
+    def panels(*rows: Record) -> int:
+        return target_plots.share_at_target(rows, image="svg").count(b'<g id="axes_')
+
+    a, b = row("a", -99.0, instance="A"), row("b", -100.0, instance="A")
+    c, d = row("a", -99.0, instance="B"), row("b", -99.0, instance="B")
+    assert panels(a, b) == 1 and panels(a, b, c, d) == 3
+    # None that every solver has rows of: nothing to put together.
+    assert panels(a, d) == 2
+    # Another budget has pictures of its own.
+    assert panels(a, b, row("a", -1.0, instance="B", budget=0.5)) == 1
+
+
+def test_lines_differ_beyond_the_number_of_colours() -> None:
+    styles = [plots.line_style(index, 12) for index in range(12)]
+    assert len({(style["color"], str(style["ls"])) for style in styles}) == 12
+    marks = {(i % len(plots.COLOURS), i % len(plots.MARKERS)) for i in range(50)}
+    assert len(marks) == 50
+
+
 def test_the_same_picture_is_the_same_bytes() -> None:
     records = rows_of("neal", [-99.0, -98.0])
     first = plots.comparison(records, image="svg")
@@ -225,6 +274,7 @@ def test_pictures_of_odd_gaps(energies: list[float]) -> None:
     records = rows_of("neal", energies, best_known=None if min(energies) == 0 else -100.0)
     for draw in (plots.comparison, plots.performance_profile):
         assert _size(draw(records))[0] > 0
+    assert _size(target_plots.share_at_target(records))[0] > 0
 
 
 def test_distribution_bins_hold_whole_levels() -> None:
@@ -240,6 +290,7 @@ def test_nothing_to_draw_is_an_input_error() -> None:
         lambda: plots.energy_distribution({}),
         lambda: plots.comparison([]),
         lambda: plots.performance_profile([row("a", -1.0)], budget=7.0),
+        lambda: target_plots.share_at_target([]),
     ):
         with pytest.raises(InputError, match="to draw"):
             draw()

@@ -10,11 +10,13 @@ import numpy as np
 
 from anneal.assignment.solving import solve_assignment
 from anneal.control import Control
+from anneal.detect import find_squares
 from anneal.floorplan.floorplanning import floorplan
 from anneal.floorplan.guillotine import guillotine_blocks
 from anneal.ising import Ising
 from anneal.partition import bisect, planted_hypergraph
 from anneal.problems.assignment import Assignment
+from anneal.problems.colouring import Colouring
 from anneal.rounding import get_rounder
 from anneal.rounding.bounds import relaxed_bounds
 from anneal.rounding.grids import make_grid
@@ -40,6 +42,8 @@ def warm_up() -> None:
         get_solver("exact")().sample(_example(density, 1.0, size).to_bqm())
     model, squares = Assignment.generate(seed=1, num_facilities=6).split()
     get_solver("anneal")().sample(model, squares=squares, num_reads=1, num_sweeps=2, seed=1)
+    find_squares(Ising(np.zeros(SIZES), np.ones((SIZES, SIZES)) - np.eye(SIZES)))
+    find_squares(Ising.from_bqm(Colouring.generate(seed=1).bqm()))
 
 
 def warm_up_rounders() -> None:

@@ -14,7 +14,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
 from anneal.kernels.compile import inlined
-from anneal.kernels.vector import Lanes, add, at_least, select, splat, subtract
+from anneal.kernels.vector import Lanes, at_least, select, splat
 
 
 def _call(builder: Any, name: str, arguments: list[Any]) -> Any:
@@ -156,8 +156,64 @@ def store_part(typing: Any, array: Any, offset: Any, count: Any, value: Any) -> 
     return types.void(array, types.int64, types.int64, value), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def spread(typing: Any, array: Any, offset: Any) -> Any:
+    """Every lane ``array[offset]`` of a contiguous array."""
+    lanes = Lanes(array.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        base = context.make_array(array)(context, builder, arguments[0]).data
+        number = builder.load(builder.gep(base, [arguments[1]]))
+        kind, word = ir.VectorType(number.type, lanes.count), ir.IntType(32)
+        first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, word(0))
+        order = ir.Constant(ir.VectorType(word, lanes.count), [0] * lanes.count)
+        return builder.shuffle_vector(first, first, order)
+
+    return lanes(array, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def transpose(typing: Any, array: Any, offset: Any, step: Any, to: Any, at: Any, apart: Any) -> Any:
+    """Write a square of lanes, rows ``step`` apart, as its columns, ``apart`` in ``to``."""
+    count = Lanes(array.dtype).count
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def places(kind: Any, values: Any, first: Any, distance: Any) -> list[Any]:
+            base = context.make_array(kind)(context, builder, values).data
+            pointer = ir.VectorType(base.type.pointee, count).as_pointer()
+            whole = distance.type
+            return [
+                builder.bitcast(
+                    builder.gep(base, [builder.add(first, builder.mul(distance, whole(row)))]),
+                    pointer,
+                )
+                for row in range(count)
+            ]
+
+        rows = [builder.load(place) for place in places(array, *arguments[:3])]
+        for row in rows:
+            row.align = array.dtype.bitwidth // 8
+        # Squares of half the size swap across the diagonal, then those within them.
+        order = ir.VectorType(ir.IntType(32), count)
+        half = count // 2
+        while half:
+            upper = [lane + count - half if lane & half else lane for lane in range(count)]
+            lower = [lane + count if lane & half else lane + half for lane in range(count)]
+            masks = ir.Constant(order, upper), ir.Constant(order, lower)
+            for i in (row for row in range(count) if not row & half):
+                pair = rows[i], rows[i + half]
+                rows[i], rows[i + half] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+            half //= 2
+        for row, place in zip(rows, places(to, *arguments[3:]), strict=True):
+            builder.store(row, place).align = array.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    whole = types.int64
+    return types.void(array, whole, whole, to, whole, whole), generate
+
+
 def _operator(symbol: Any, function: Any) -> None:
-    """Let lanes be written with an operator."""
+    """Let lanes of floats be written with an operator."""
 
     @overload(symbol)
     def typed(a, b):  # type: ignore[no-untyped-def]  # numba compares the signatures
@@ -166,9 +222,22 @@ def _operator(symbol: Any, function: Any) -> None:
         return None
 
 
-_operator(operator.add, add)
-_operator(operator.sub, subtract)
-_operator(operator.mul, multiply)
+def _contractible(name: str) -> Any:
+    """A sum, difference or product of floats that may be rounded once with the next one."""
+
+    def typed(typing: Any, a: Any, b: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return getattr(builder, name)(*arguments, flags=("contract",))
+
+        return a(a, a), generate
+
+    typed.__name__ = f"contractible_{name}"
+    return intrinsic(typed)
+
+
+_operator(operator.add, _contractible("fadd"))
+_operator(operator.sub, _contractible("fsub"))
+_operator(operator.mul, _contractible("fmul"))
 _operator(operator.truediv, divide)
 
 

@@ -1,4 +1,4 @@
-"""Moves of levels from where they are: one or two at a time, a few solved anew, annealing.
+"""Moves of levels from where they are: one or two at a time, and a few solved anew.
 
 Levels and bounds are float64, (rows, n), and whole; the gradient H(q − t) goes along. ``group``
 rows in a row share a Hessian of (groups, n, n).
@@ -11,7 +11,6 @@ import numpy as np
 from anneal.kernels.compile import inlined, kernel
 from anneal.kernels.lanes import multiply_add
 from anneal.kernels.planes import LANES, spread
-from anneal.kernels.random import next_below, next_word
 from anneal.kernels.vector import above, load, select, splat, store
 
 
@@ -176,49 +175,3 @@ def neighbourhoods(  # type: ignore[no-untyped-def]
                 for a in range(k):
                     if best[a] != 0:
                         _change(which[a], best[a], now, slope, hessian[of])
-
-
-@kernel
-def anneal(  # type: ignore[no-untyped-def]
-    levels, gradient, lower, upper, hessian, group, temperatures, states, least, start, stop
-):
-    """Anneal each row from where it is by moves of one level and of two at once; keep the best.
-
-    temperatures: (groups, sweeps), falling, in units of the cost over the weight; states: (rows,
-    1). In a sweep every level is offered a step up or down, in turn alone and with a partner that
-    goes against it.
-    """
-    n = levels.shape[1]
-    now, slope, best = np.empty(n), np.empty(n), np.empty(n)
-    for row in range(start, stop):
-        matrix, low, high, state = hessian[row // group], lower[row], upper[row], states[row]
-        now[:], slope[:], best[:] = levels[row], gradient[row], levels[row]
-        energy = lowest = 0.0
-        for sweep in range(temperatures.shape[1]):
-            heat = temperatures[row // group, sweep]
-            for i in range(n):
-                word = next_word(state)
-                step = 1.0 if word & np.uint64(1 << 40) else -1.0
-                if not low[i] <= now[i] + step <= high[i]:
-                    step = -step
-                if not low[i] <= now[i] + step <= high[i]:
-                    continue
-                rise = 2 * step * slope[i] + matrix[i, i]
-                partner, other = -1, 0.0
-                if word & np.uint64(1 << 41):
-                    j = next_below(state, n)
-                    back = -step if matrix[i, j] > 0 else step
-                    if j != i and low[j] <= now[j] + back <= high[j]:
-                        partner, other = j, back
-                        rise += 2 * back * slope[j] + matrix[j, j] + 2 * step * back * matrix[i, j]
-                # u = exp(−rise/heat) by the word's upper bits, without the exponential for rises.
-                if rise > 0 and rise >= -heat * np.log(((word >> np.uint64(44)) + 0.5) / 1048576.0):
-                    continue
-                _change(i, step, now, slope, matrix)
-                if partner >= 0:
-                    _change(partner, other, now, slope, matrix)
-                energy += rise
-                if energy < lowest - least[row // group]:
-                    lowest = energy
-                    best[:] = now
-        levels[row] = best
