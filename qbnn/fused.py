@@ -45,10 +45,10 @@ class UndeformedPowers(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, latent: Tensor) -> tuple[Tensor, Tensor]:
         spin, square = torch.empty(2, *latent.shape)
-        rows = _flat_rows(latent)
+        rows = flat_rows(latent)
         arrays = [part.view_as(rows).numpy() for part in (rows, spin, square)]
         cost = rows.shape[1] * MICROSECONDS / 4
-        _share(lambda *part: pair_weights.undeformed(*arrays, *part), len(rows), cost)
+        share(lambda *part: pair_weights.undeformed(*arrays, *part), len(rows), cost)
         ctx.save_for_backward(spin)
         return spin, square
 
@@ -57,53 +57,10 @@ class UndeformedPowers(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (spin,) = ctx.saved_tensors
         found = torch.empty_like(spin)
-        arrays = [_flat_rows(part).numpy() for part in (spin, *gradients, found)]
+        arrays = [flat_rows(part).numpy() for part in (spin, *gradients, found)]
         cost = arrays[0].shape[1] * MICROSECONDS / 4
-        _share(lambda *part: pair_weights.undeformed_backward(*arrays, *part), len(spin), cost)
+        share(lambda *part: pair_weights.undeformed_backward(*arrays, *part), len(spin), cost)
         return found
-
-
-class Real4Powers(torch.autograd.Function):
-    """Weights of m and −m² for gates of ``Real4``, and constants.
-
-    From latent weights, (out, in, …), and angles (4, …) that broadcast to them: [β, γ] for m and
-    [−2αβ, −2αγ] for −m² below it, (2·out, 2·in, …); [γ² − β², −2βγ], (out, 2·in, …); and Σα and
-    N − Σ(α² + γ²), (2·out,).
-    """
-
-    @staticmethod
-    def fits(latent: Tensor) -> bool:
-        """Whether the compiled kernel takes weights like these."""
-        return fits(latent) and latent[0].numel() >= pair_weights.LANES
-
-    @staticmethod
-    def forward(ctx: Any, latent: Tensor, angles: Tensor) -> Any:
-        out, width, *kernel = ctx.shape = latent.shape
-        ctx.angle_shape = angles.shape
-        full = _flat_rows(angles.expand(4, *latent.shape).flatten(0, 1)).view(4, out, -1)
-        saved = _flat_rows(latent), full
-        n = full.shape[2]
-        line, square = latent.new_empty(2, out, 2 * n), latent.new_empty(out, 2 * n)
-        sums = latent.new_empty(2, out, pair_weights.LANES)
-        arrays = [part.numpy() for part in (*saved, line, square, sums)]
-        _share(lambda *rows: pair_weights.real4(*arrays, *rows), out, n * MICROSECONDS)
-        ctx.save_for_backward(*saved)
-        alpha, squares = sums.sum(2)
-        shape = line.view(2 * out, 2 * width, *kernel), square.view(out, 2 * width, *kernel)
-        return *shape, torch.cat([alpha, n - squares])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        saved = ctx.saved_tensors
-        out, n = saved[0].shape
-        latent, angles = torch.empty_like(saved[0]), torch.empty_like(saved[1])
-        given = _flat_rows(gradients[0]).view(2, out, 2 * n), _flat_rows(gradients[1])
-        parts = (*saved, *given, gradients[2].reshape(2, out).contiguous(), latent, angles)
-        arrays = [part.numpy() for part in parts]
-        _share(lambda *rows: pair_weights.real4_backward(*arrays, *rows), out, n * MICROSECONDS)
-        full = angles.view(4, *ctx.shape)
-        return latent.view(ctx.shape), full.sum_to_size(ctx.angle_shape)
 
 
 class BatchStatistics(torch.autograd.Function):
@@ -115,7 +72,7 @@ class BatchStatistics(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, mean: Tensor, variance: Tensor) -> Any:
         width, found = mean.shape[1], []
-        arrays = *_rows(mean), *_rows(variance)
+        arrays = *rows_of(mean), *rows_of(variance)
         num_rows = mean.numel() // width
 
         def work(start: int, stop: int) -> None:
@@ -123,7 +80,7 @@ class BatchStatistics(torch.autograd.Function):
             activation.statistics(*arrays, sums, start, stop)
             found.append(sums)
 
-        _share(work, num_rows, width * MICROSECONDS / 4)
+        share(work, num_rows, width * MICROSECONDS / 4)
         first, second, variances = np.sum(found, 0)
         center = (arrays[0][:width] + first / num_rows).astype(np.float32)
         spread = variances + second - first * first / num_rows
@@ -139,16 +96,16 @@ class BatchStatistics(torch.autograd.Function):
         mean, center = ctx.saved_tensors
         of_v = gradients[3] / ctx.least
         constants = torch.stack([gradients[2] / ctx.count - 2 * of_v * center, 2 * of_v, of_v])
-        to_mean, to_variance = _empty(mean, mean.shape[1]), _empty(mean, mean.shape[1])
+        to_mean, to_variance = empty_rows(mean, mean.shape[1]), empty_rows(mean, mean.shape[1])
         arrays = (
-            *_rows(mean),
-            *(_flat(part) for part in gradients[:2]),
+            *rows_of(mean),
+            *(flat(part) for part in gradients[:2]),
             constants.numpy(),
-            *(_flat(part) for part in (to_mean, to_variance)),
+            *(flat(part) for part in (to_mean, to_variance)),
             mean.shape[1],
         )
         cost = mean.shape[1] * MICROSECONDS / 4
-        _share(lambda *rows: activation.statistics_backward(*arrays, *rows), ctx.count, cost)
+        share(lambda *rows: activation.statistics_backward(*arrays, *rows), ctx.count, cost)
         return to_mean, to_variance
 
 
@@ -178,12 +135,19 @@ class Activation(torch.autograd.Function):
     ) -> Any:
         width, ctx.coherent = mean.shape[1], coherent
         affine = torch.stack([slope, offset])
-        line = _empty(mean, 2 * width if coherent else width)
+        line = empty_rows(mean, 2 * width if coherent else width)
         square = torch.empty_like(line) if squares else line.new_empty(0)
-        arrays = (*_rows(mean), *_rows(variance), affine.numpy(), VARIANCE_FLOOR, border, coherent)
-        into = _flat(line), _flat(square)
+        arrays = (
+            *rows_of(mean),
+            *rows_of(variance),
+            affine.numpy(),
+            VARIANCE_FLOOR,
+            border,
+            coherent,
+        )
+        into = flat(line), flat(square)
         rows = mean.numel() // width
-        _share(lambda *part: activation.bits(*arrays, *into, *part), rows, width * MICROSECONDS)
+        share(lambda *part: activation.bits(*arrays, *into, *part), rows, width * MICROSECONDS)
         ctx.save_for_backward(mean, variance, affine)
         return line, square
 
@@ -192,16 +156,16 @@ class Activation(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         mean, variance, affine = ctx.saved_tensors
         width, found = mean.shape[1], []
-        to_mean, to_variance = _empty(mean, width), _empty(mean, width)
-        arrays = (*_rows(mean), *_rows(variance), affine.numpy(), VARIANCE_FLOOR, ctx.coherent)
-        into = [_flat(part) for part in (*gradients, to_mean, to_variance)]
+        to_mean, to_variance = empty_rows(mean, width), empty_rows(mean, width)
+        arrays = (*rows_of(mean), *rows_of(variance), affine.numpy(), VARIANCE_FLOOR, ctx.coherent)
+        into = [flat(part) for part in (*gradients, to_mean, to_variance)]
 
         def work(start: int, stop: int) -> None:
             sums = np.zeros((2, width))
             activation.bits_backward(*arrays, *into, sums, start, stop)
             found.append(sums)
 
-        _share(work, mean.numel() // width, width * MICROSECONDS)
+        share(work, mean.numel() // width, width * MICROSECONDS)
         of_slope, of_offset = torch.from_numpy(np.sum(found, 0)).to(affine)
         return to_mean, to_variance, of_slope, of_offset, None, None, None
 
@@ -221,11 +185,16 @@ class StochasticPool(torch.autograd.Function):
         ctx.size = size
         pooled = [length // size for length in ctx.shape]
         parts = [mean.new_empty(batch, *pooled, channels).movedim(-1, 1) for _ in range(3)]
-        given = (*_rows(mean), *_rows(variance), affine.detach().numpy(), noise.view(-1).numpy())
-        shape, into = (*ctx.shape,), [_flat(part) for part in parts]
+        given = (
+            *rows_of(mean),
+            *rows_of(variance),
+            affine.detach().numpy(),
+            noise.view(-1).numpy(),
+        )
+        shape, into = (*ctx.shape,), [flat(part) for part in parts]
         rest = (VARIANCE_FLOOR, shape, size, *into)
         cost = channels * size**2 * MICROSECONDS / 4
-        _share(lambda *rows: pooling.pool(*given, *rest, *rows), batch * math.prod(pooled), cost)
+        share(lambda *rows: pooling.pool(*given, *rest, *rows), batch * math.prod(pooled), cost)
         ctx.save_for_backward(parts[2])
         return parts[0], parts[1]
 
@@ -238,10 +207,10 @@ class StochasticPool(torch.autograd.Function):
         covered = not any(length % size for length in shape)
         new = sites.new_empty if covered else sites.new_zeros
         parts = [new(batch, *shape, channels).movedim(-1, 1) for _ in range(2)]
-        given = [_flat(part) for part in (*gradients, sites)]
-        into = [_flat(part) for part in parts]
+        given = [flat(part) for part in (*gradients, sites)]
+        into = [flat(part) for part in parts]
         cost = channels * size**2 * MICROSECONDS / 4
-        _share(
+        share(
             lambda *rows: pooling.pool_backward(*given, channels, shape, size, *into, *rows),
             sites.numel() // channels,
             cost,
@@ -256,7 +225,7 @@ class PairFeatures(torch.autograd.Function):
     def forward(ctx: Any, spin: Tensor, coherence: Tensor, border: float) -> Any:
         ctx.save_for_backward(spin, coherence)
         width = spin.shape[1]
-        line = _empty(spin, 2 * width)
+        line = empty_rows(spin, 2 * width)
         square = torch.empty_like(line)
         torch.add(spin, border, out=line[:, :width])
         line[:, width:] = coherence
@@ -283,10 +252,13 @@ def smooth_bits(moments: Moments) -> Bits:
     return Bits(*line.chunk(2, 1))
 
 
-def smooth_features(moments: Moments, *, coherent: bool, border: float) -> Features:
+def smooth_features(
+    moments: Moments, *, coherent: bool, border: float, squares: bool = True
+) -> Features:
     """Return the features of such bits for a layer with these attributes."""
-    inputs = (*_affine_moments(moments), coherent, border, True)
-    return Features(*Activation.apply(*inputs))  # type: ignore[no-untyped-call]
+    inputs = (*_affine_moments(moments), coherent, border, squares)
+    line, square = Activation.apply(*inputs)  # type: ignore[no-untyped-call]
+    return Features(line, square if squares else None)
 
 
 def _affine_moments(moments: Moments) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -316,25 +288,25 @@ def channels_last(values: Tensor) -> Tensor:
     return values.contiguous().view(len(values), *values.shape[2:], 1).movedim(-1, 1)
 
 
-def _share(work: Callable[[int, int], None], num_rows: int, microseconds: float) -> None:
+def share(work: Callable[[int, int], None], num_rows: int, microseconds: float) -> None:
     """Split the rows among as many threads as torch takes."""
     num_threads = torch.get_num_threads()
     over_rows(work, num_rows, microseconds=microseconds, num_threads=num_threads)
 
 
-def _empty(like: Tensor, width: int) -> Tensor:
+def empty_rows(like: Tensor, width: int) -> Tensor:
     """Return a new (batch, width, …), in memory (batch, …, width)."""
     return like.new_empty(len(like), *like.shape[2:], width).movedim(-1, 1)
 
 
-def _flat(values: Tensor) -> Any:
+def flat(values: Tensor) -> Any:
     """Return (batch, width, …) as an array in the order (batch, …, width)."""
     if values.dim() < 2:
         return values.numpy()
     return values.detach().movedim(1, -1).contiguous().view(-1).numpy()
 
 
-def _rows(values: Tensor) -> tuple[Any, int]:
+def rows_of(values: Tensor) -> tuple[Any, int]:
     """Return (batch, width, …) as flat memory of rows of channels, and from row to row."""
     rows = values.detach().movedim(1, -1).flatten(0, -2)
     if rows.stride(1) != 1:
@@ -343,5 +315,5 @@ def _rows(values: Tensor) -> tuple[Any, int]:
     return rows.as_strided(((len(rows) - 1) * step + rows.shape[1],), (1,)).numpy(), step
 
 
-def _flat_rows(values: Tensor) -> Tensor:
+def flat_rows(values: Tensor) -> Tensor:
     return values.detach().reshape(len(values), -1).contiguous()

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anneal.errors import InputError
-from qbnn import fused
+from qbnn import fused, pair_moments
 from qbnn.deformation import Coefficients, Real4, Undeformed, make_deformation
 from qbnn.emulation import LAWS, exact_probability, fires, threshold_count
 from qbnn.neuron import Neuron
@@ -85,13 +85,26 @@ class DeformedLayer(nn.Module, abc.ABC):
         found: Tensor | None = self.deformation.eigenvalues()
         return None if found is None else found.expand_as(self.latent)
 
+    @property
+    def _by_pairs(self) -> bool:
+        """Whether m of every pair is made where it is needed, and not its powers."""
+        return type(self.deformation) is Real4 and fused.fits(self.latent)
+
     def features(self, bits: Bits) -> Features:
         """Return what the weights of this layer multiply for moments."""
         self._check(bits.spin)
+        if self._by_pairs and fused.fits(bits.spin):
+            return Features(torch.cat(bits, 1), None)
         if self.coherent:
             parts = fused.PairFeatures.apply(*bits, self.border)  # type: ignore[no-untyped-call]
             return Features(*parts)
         return Features(bits.spin + self.border, bits.spin.square() - self.border)
+
+    def smooth_features(self, moments: Moments) -> Features:
+        """Return the features of neurons that fire by the smooth normal law, for this layer."""
+        if self._by_pairs:
+            return fused.smooth_features(moments, coherent=True, border=0.0, squares=False)
+        return fused.smooth_features(moments, coherent=self.coherent, border=self.border)
 
     def moments(self, bits: Bits | Features, *, third: bool = False) -> Moments:
         """Return the moments of a = 2K − N for a batch of bits, shape (batch, out, …).
@@ -101,16 +114,11 @@ class DeformedLayer(nn.Module, abc.ABC):
         wrong shape.
         """
         features = self.features(bits) if isinstance(bits, Bits) else bits
-        line, square, first, second = self._powers()
-        if self.border:
-            # Features have φ + 1 and φ² − 1 for φ and φ².
-            first = (0 if first is None else first) - self._spin_sums(line)
-            second = (0 if second is None else second) + self._spin_sums(square)
-        mean = self._mix(features.line, line, first)
-        variance = self._mix(features.square, square, second)
-        if len(line) > len(square):
-            mean, more = mean.split(len(square), 1)
-            variance = variance + more
+        if features.square is None:
+            weights = self.latent, self.deformation.angles
+            mean, variance = pair_moments.real4(features.line, *weights, window=self._window)
+        else:
+            mean, variance = self._product_moments(features.line, features.square)
         d = self.eigenvalues()
         found = Moments(mean, variance, float(self.fan_in) if d is None else self._per_output(d))
         if not third:
@@ -118,16 +126,26 @@ class DeformedLayer(nn.Module, abc.ABC):
         assert isinstance(bits, Bits)
         return found._replace(third=self._third(bits))
 
+    def _product_moments(self, read: Tensor, read_square: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and variance as products of weights and features."""
+        line, square, first, second = self._powers()
+        if self.border:
+            # Features have φ + 1 and φ² − 1 for φ and φ².
+            first = (0 if first is None else first) - self._spin_sums(line)
+            second = (0 if second is None else second) + self._spin_sums(square)
+        mean = self._mix(read, line, first)
+        variance = self._mix(read_square, square, second)
+        if len(line) > len(square):
+            mean, more = mean.split(len(square), 1)
+            variance = variance + more
+        return mean, variance
+
     def _powers(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Return weights of the features for the mean and the variance, and their constants.
 
         For ``line``: [β, γ], and where α is not zero [−2αβ, −2αγ] below; for ``square``:
         [γ² − β², −2βγ]. With eigenvalues d all three coefficients are d times as large.
         """
-        if type(self.deformation) is Real4 and fused.Real4Powers.fits(self.latent):
-            weights = self.latent, self.deformation.angles
-            line, square, first = fused.Real4Powers.apply(*weights)  # type: ignore[no-untyped-call]
-            return line, square, first, None
         if type(self.deformation) is Undeformed and fused.fits(self.latent):
             line, square = fused.UndeformedPowers.apply(self.latent)  # type: ignore[no-untyped-call]
             return line, square, None, line.new_full((len(line),), float(self.fan_in))
@@ -232,6 +250,11 @@ class DeformedLayer(nn.Module, abc.ABC):
         r = (1 + self.pair_means(bits)) / 2
         return Bits.from_probability(exact_probability(r, moments, lattice=lattice))
 
+    @property
+    @abc.abstractmethod
+    def _window(self) -> tuple[int, int, int]:
+        """Size, stride and padding of what an output reads; (1, 1, 0) for all of the input."""
+
     @abc.abstractmethod
     def _mix(
         self, features: Tensor, weights: Tensor, bias: Tensor | None = None, *, padded: bool = False
@@ -309,6 +332,10 @@ class DeformedLinear(DeformedLayer):
             generator=generator,
         )
 
+    @property
+    def _window(self) -> tuple[int, int, int]:
+        return 1, 1, 0
+
     def _mix(
         self, features: Tensor, weights: Tensor, bias: Tensor | None = None, *, padded: bool = False
     ) -> Tensor:
@@ -365,6 +392,10 @@ class DeformedConv2d(DeformedLayer):
         self.stride = stride
         self.padding = padding
         self.border = 1.0 if padding else 0.0
+
+    @property
+    def _window(self) -> tuple[int, int, int]:
+        return self.latent.shape[-1], self.stride, self.padding
 
     def _mix(
         self, features: Tensor, weights: Tensor, bias: Tensor | None = None, *, padded: bool = False

@@ -83,7 +83,7 @@ class Block(nn.Module):
             else:
                 moments = pool(moments, size, kind, generator=generator)
         if reader is not None and self._smooth and fused.Activation.fits(moments):
-            return fused.smooth_features(moments, coherent=reader.coherent, border=reader.border)
+            return reader.smooth_features(moments)
         bits = self.layer.fires(_as_bits(inputs), moments, law, lattice=lattice)
         if size > 1 and kind == "or":
             bits = any_fires(bits, size)

@@ -31,6 +31,9 @@ class Bits(NamedTuple):
     def from_probability(cls, p: Tensor) -> Bits:
         """Return the state √(1 − p)|0⟩ + √p|1⟩ of every bit; p is P(bit = 1)."""
         product = p * (1 - p)
+        if not p.requires_grad:
+            return cls(2 * p - 1, product.clamp_(min=0).sqrt_().mul_(2))
+        # The root has no derivative at 0, and NaN must not come of it.
         inside = product > 0
         root = torch.where(inside, product, torch.ones_like(product)).sqrt()
         return cls(2 * p - 1, torch.where(inside, 2 * root, torch.zeros_like(root)))
@@ -59,15 +62,17 @@ class Features(NamedTuple):
     """What a layer multiplies for moments, instead of bits: (φ, χ) and (φ², φχ) along dimension 1.
 
     Where the layer reads no coherence there are only φ and φ². For a layer with a border φ + 1 and
-    φ² − 1 stand in their places, so that zeros are the bits 0 of the border.
+    φ² − 1 stand in their places, so that zeros are the bits 0 of the border. A layer that makes m
+    of every pair where it needs it reads φ and χ alone: ``square`` is ``None``.
     """
 
     line: Tensor
-    square: Tensor
+    square: Tensor | None
 
     def flatten(self, start: int = 1) -> Features:
         """Flatten the dimensions from ``start`` on."""
-        return Features(self.line.flatten(start), self.square.flatten(start))
+        square = None if self.square is None else self.square.flatten(start)
+        return Features(self.line.flatten(start), square)
 
 
 class Moments(NamedTuple):

@@ -485,6 +485,7 @@ def test_bench_resumes_and_reports(graph: Path, tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
         "comparison.png",
         "profile.png",
+        "targets.png",
     }
     tables = json.loads(qbnn("report", out, "--format", "json").stdout)["tables"]
     assert [row["solver"] for row in tables["summary"]] == ["auto", "neal"]

@@ -6,7 +6,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnn.kernels import activation, packed, pair_weights, pixels, poisson_binomial, pooling
+from qbnn.kernels import (
+    activation,
+    packed,
+    pair_moments,
+    pair_weights,
+    pixels,
+    poisson_binomial,
+    pooling,
+)
 
 
 def warm_up() -> None:
@@ -30,10 +38,14 @@ def warm_up() -> None:
     packed.flatten(image, 3)
     latent = np.ones((1, 16), np.float32)
     angles, line = np.zeros((4, 1, 16), np.float32), np.zeros((2, 1, 32), np.float32)
-    square, sums = np.zeros((1, 32), np.float32), np.zeros((2, 1, 16), np.float32)
-    pair_weights.real4(latent, angles, line, square, sums, 0, 1)
-    gradients = np.zeros((2, 1), np.float32), latent.copy(), angles.copy()
-    pair_weights.real4_backward(latent, angles, line, square, *gradients, 0, 1)
+    of_pairs = np.zeros((1, 3, 16, 16), np.float32)
+    pair_weights.real4(latent, angles, of_pairs, 0, 1)
+    pair_weights.real4_backward(latent, angles, of_pairs[0], latent.copy(), angles.copy(), 0, 1)
+    window, read, given = (16, 1, 1, 1, 1, 0, 1, 1), line[0, 0].copy(), np.ones((1, 4), np.float32)
+    mean, back = np.zeros((1, 16), np.float32), (given, given.copy(), of_pairs[0].copy())
+    pair_moments.moments(read, 32, window, of_pairs, mean, mean.copy(), 0, 1, 0, 1)
+    pair_moments.direct_backward(read, 32, of_pairs, *back, line[0].copy(), 0, 1)
+    pair_moments.patches_backward(read, 32, window, of_pairs, *back, read.copy(), 0, 1)
     pair_weights.undeformed(latent, latent.copy(), latent.copy(), 0, 1)
     pair_weights.undeformed_backward(*[latent.copy() for _ in range(4)], 0, 1)
     row, pair, more = latent[0].copy(), line[0, 0], np.zeros((3, 16))

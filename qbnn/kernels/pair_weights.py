@@ -1,8 +1,8 @@
-"""One pass over the connections of a layer with real gates: what its moments multiply by.
+"""One pass over the connections of a layer without gates or with real ones: what its moments
+multiply by.
 
-Arrays are float32, C-contiguous, (out, n) with n the fan-in, ≥ 16 for gates. A row is taken 16
-connections at a time; with gates the last of them may overlap with those before, which are then
-computed twice. A weight bit is its latent number l: θ = tanh l and x = 1/cosh l.
+Arrays are float32, C-contiguous, (out, n) with n the fan-in. A weight bit is its latent number l:
+θ = tanh l and x = 1/cosh l.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from anneal.kernels.lanes import (
     round_down,
     store_part,
 )
-from anneal.kernels.vector import load, splat, store
+from anneal.kernels.vector import load, store
 
 LANES = 16
 Array = NDArray[np.float32]
@@ -91,65 +91,37 @@ def undeformed_backward(
 
 
 @kernel
-def real4(
-    latent: Array,
-    angles: Array,
-    line: Array,
-    square: Array,
-    constants: Array,
-    start: int,
-    stop: int,
-) -> None:
-    """Write the weights of m and −m² in the features (φ, χ) and (φ², φχ) of ``Real4`` gates.
+def real4(latent: Array, angles: Array, coefficients: Array, start: int, stop: int) -> None:
+    """Write α, β and γ of ``Real4`` gates, (chunks, 3, ≥ out, 16), for 16 inputs a chunk.
 
-    latent: (out, n). angles: (4, out, n). line: (2, out, 2n), [β, γ] for m and [−2αβ, −2αγ] for
-    −m². square: (out, 2n), [γ² − β², −2βγ]. constants: (2, out, 16), sums of α and of α² + γ² over
-    chunks. Only the outputs from ``start`` to ``stop``.
+    latent: (out, n). angles: (4, out, n). Only the outputs from ``start`` to ``stop``.
 
     The weight (θ, x) turns by the angle of YI, gives a part to α by that of YZ, mixes with the pure
     activation by that of ZY, and the activation turns by that of IY.
     """
     out, n = latent.shape
-    flat_latent, flat_angles = latent.ravel(), angles.ravel()
-    flat_line, flat_square, flat_constants = line.ravel(), square.ravel(), constants.ravel()
-    masks = np.ones(2 * LANES, np.float32)
-    masks[:LANES] = 0
-    minus_two = constant(-2.0)
+    apart = coefficients.shape[2] * LANES
+    flat_latent, flat_angles, into = latent.ravel(), angles.ravel(), coefficients.ravel()
     for j in range(start, stop):
-        total, squares = constant(0.0), constant(0.0)
-        for chunk in range((n + LANES - 1) // LANES):
-            i = min(chunk * LANES, n - LANES)
-            at = j * n + i
-            s0, c0 = _sin_cos(load(flat_angles, at))
-            s1, c1 = _sin_cos(load(flat_angles, out * n + at))
-            s2, c2 = _sin_cos(load(flat_angles, 2 * out * n + at))
-            s3, c3 = _sin_cos(load(flat_angles, 3 * out * n + at))
-            w, v = _weight_bit(load(flat_latent, at))
-            a = s2 * c3 * (s1 * w - c1 * v)
+        for i in range(0, n, LANES):
+            at, to, count = j * n + i, i // LANES * 3 * apart + j * LANES, min(LANES, n - i)
+            s0, c0 = _sin_cos(load_part(flat_angles, at, count))
+            s1, c1 = _sin_cos(load_part(flat_angles, out * n + at, count))
+            s2, c2 = _sin_cos(load_part(flat_angles, 2 * out * n + at, count))
+            s3, c3 = _sin_cos(load_part(flat_angles, 3 * out * n + at, count))
+            w, v = _weight_bit(load_part(flat_latent, at, count))
             spin = c2 * c3 * (c1 * w + s1 * v)
             pure = c2 * s3
-            b = c0 * spin + s0 * pure
-            c = s0 * spin - c0 * pure
-            store(flat_line, 2 * j * n + i, b)
-            store(flat_line, (2 * j + 1) * n + i, c)
-            store(flat_line, 2 * (out + j) * n + i, minus_two * a * b)
-            store(flat_line, (2 * (out + j) + 1) * n + i, minus_two * a * c)
-            store(flat_square, 2 * j * n + i, c * c - b * b)
-            store(flat_square, (2 * j + 1) * n + i, minus_two * b * c)
-            fresh = load(masks, LANES - (chunk * LANES - i))
-            total = total + fresh * a
-            squares = squares + fresh * (a * a + c * c)
-        store(flat_constants, j * LANES, total)
-        store(flat_constants, (out + j) * LANES, squares)
+            store(into, to, s2 * c3 * (s1 * w - c1 * v))
+            store(into, apart + to, c0 * spin + s0 * pure)
+            store(into, 2 * apart + to, s0 * spin - c0 * pure)
 
 
 @kernel
 def real4_backward(
     latent: Array,
     angles: Array,
-    line: Array,
-    square: Array,
-    constants: Array,
+    coefficients: Array,
     latent_gradient: Array,
     angle_gradient: Array,
     start: int,
@@ -157,46 +129,38 @@ def real4_backward(
 ) -> None:
     """Write the gradients of l, (out, n), and of the angles, (4, out, n).
 
-    line, square: gradients of what the forward wrote. constants: (2, out), those of Σα and of
-    −Σ(α² + γ²).
+    coefficients: gradients of α, β and γ, (3, ≥ out, width), width n rounded up to 16.
     """
     out, n = latent.shape
-    flat_latent, flat_angles = latent.ravel(), angles.ravel()
-    flat_line, flat_square = line.ravel(), square.ravel()
+    _, num_outputs, width = coefficients.shape
+    flat_latent, flat_angles, given = latent.ravel(), angles.ravel(), coefficients.ravel()
     to_latent, to_angles = latent_gradient.ravel(), angle_gradient.ravel()
-    minus_two = constant(-2.0)
+    zero = constant(0.0)
     for j in range(start, stop):
-        first, second = splat(constants[0, j]), splat(np.float32(-2) * constants[1, j])
-        for chunk in range((n + LANES - 1) // LANES):
-            i = min(chunk * LANES, n - LANES)
-            at = j * n + i
-            s0, c0 = _sin_cos(load(flat_angles, at))
-            s1, c1 = _sin_cos(load(flat_angles, out * n + at))
-            s2, c2 = _sin_cos(load(flat_angles, 2 * out * n + at))
-            s3, c3 = _sin_cos(load(flat_angles, 3 * out * n + at))
-            w, v = _weight_bit(load(flat_latent, at))
+        for i in range(0, n, LANES):
+            at, place, count = j * n + i, j * width + i, min(LANES, n - i)
+            s0, c0 = _sin_cos(load_part(flat_angles, at, count))
+            s1, c1 = _sin_cos(load_part(flat_angles, out * n + at, count))
+            s2, c2 = _sin_cos(load_part(flat_angles, 2 * out * n + at, count))
+            s3, c3 = _sin_cos(load_part(flat_angles, 3 * out * n + at, count))
+            w, v = _weight_bit(load_part(flat_latent, at, count))
             turned, across = c1 * w + s1 * v, c1 * v - s1 * w
             mixed, kept = c3 * turned, c3 * across
             spin, pure = c2 * mixed, c2 * s3
-            a, b, c = constant(0.0) - s2 * kept, c0 * spin + s0 * pure, s0 * spin - c0 * pure
-            ab = minus_two * load(flat_line, 2 * (out + j) * n + i)
-            ac = minus_two * load(flat_line, (2 * (out + j) + 1) * n + i)
-            bb = minus_two * load(flat_square, 2 * j * n + i)
-            bc = minus_two * load(flat_square, (2 * j + 1) * n + i)
-            of_a = first + a * second + b * ab + c * ac
-            of_b = load(flat_line, 2 * j * n + i) + a * ab + b * bb + c * bc
-            of_c = load(flat_line, (2 * j + 1) * n + i) + c * second + a * ac + b * bc - c * bb
+            b, c = c0 * spin + s0 * pure, s0 * spin - c0 * pure
+            of_a = load(given, place)
+            of_b = load(given, num_outputs * width + place)
+            of_c = load(given, 2 * num_outputs * width + place)
             of_spin, of_pure = c0 * of_b + s0 * of_c, s0 * of_b - c0 * of_c
             inner = of_spin * mixed + of_pure * s3
-            store(to_angles, at, of_c * b - of_b * c)
-            store(to_angles, 2 * out * n + at, constant(0.0) - s2 * inner - of_a * c2 * kept)
-            of_turned, of_across = c2 * of_spin, constant(0.0) - s2 * of_a
-            store(
-                to_angles,
-                3 * out * n + at,
-                c2 * c3 * of_pure - s3 * (of_turned * turned + of_across * across),
-            )
+            store_part(to_angles, at, count, of_c * b - of_b * c)
+            of_u = zero - s2 * inner - of_a * c2 * kept
+            store_part(to_angles, 2 * out * n + at, count, of_u)
+            of_turned, of_across = c2 * of_spin, zero - s2 * of_a
+            of_u = c2 * c3 * of_pure - s3 * (of_turned * turned + of_across * across)
+            store_part(to_angles, 3 * out * n + at, count, of_u)
             of_turned, of_across = c3 * of_turned, c3 * of_across
-            store(to_angles, out * n + at, of_turned * across - of_across * turned)
+            of_v = of_turned * across - of_across * turned
+            store_part(to_angles, out * n + at, count, of_v)
             of_w, of_v = c1 * of_turned - s1 * of_across, s1 * of_turned + c1 * of_across
-            store(to_latent, at, v * (v * of_w - w * of_v))
+            store_part(to_latent, at, count, v * (v * of_w - w * of_v))
