@@ -17,7 +17,7 @@ from anneal.rounding.rows import LayerRows, Levels
 
 Singles = NDArray[np.float32]
 # The first and the last heat over what the softest move of one or two at a weight costs.
-HOT, COLD = 0.1, 0.005
+HOT, COLD = 0.1, 0.03
 EVERY = 4  # sweeps to one that offers moves of two, which takes as long as several others
 STRETCH = 256  # sweeps after which fields are computed anew: float32 loses a little with each move
 OFFER = 8e-4  # microseconds that a sweep costs for each weight, and as much for its neighbours
@@ -43,15 +43,18 @@ def anneal(
 ) -> Levels:
     """Anneal from ``start``, or from the nearest planes, and descend; the best read of each row.
 
-    The rows share their Hessians and differ in their fields, so that a layer is one call. It never
-    ends worse than it began.
+    Every second read keeps to the two levels around each target: of long rows it finds lower costs
+    among those than among all levels, of short ones it does not. The rows share their Hessians and
+    differ in their fields, so that a layer is one call. It never ends worse than it began.
     """
     if start is None:
         start = babai(rows, rng=rng, num_threads=num_threads)
     best = flip(rows, rng=rng, start=start, num_threads=num_threads)
     begin, least = best, rows.costs(best)
-    for _ in range(num_reads):
-        found = _annealed(rows, begin, rng=rng, num_sweeps=num_sweeps, num_threads=num_threads)
+    for read in range(num_reads):
+        among = rows.near_target() if read % 2 else rows
+        inside = np.clip(begin, among.lower, among.upper)
+        found = _annealed(among, inside, rng=rng, num_sweeps=num_sweeps, num_threads=num_threads)
         levels = flip(rows, rng=rng, start=found, num_threads=num_threads)
         costs = rows.costs(levels)
         best = np.where((costs < least)[:, None], levels, best)

@@ -64,18 +64,23 @@ class LayerRows:
         array([0.32])
         """
         levels = grid.levels(target)
-        low, high = np.full_like(levels, grid.lowest), np.full_like(levels, grid.highest)
-        if corners:
-            low = np.clip(np.floor(levels), grid.lowest, grid.highest)
-            high = np.clip(np.floor(levels) + 1, grid.lowest, grid.highest)
-        return cls(
+        rows = cls(
             levels,
             np.ascontiguousarray(hessian, np.float64),
-            low.astype(np.int64),
-            high.astype(np.int64),
+            np.full(levels.shape, grid.lowest),
+            np.full(levels.shape, grid.highest),
             grid.scale**2,
             np.broadcast_to(np.asarray(constant, np.float64), len(levels)).copy(),
         )
+        return rows.near_target() if corners else rows
+
+    def near_target(self) -> LayerRows:
+        """Return the problem with the two levels around each target alone."""
+        below = np.floor(self.target)
+        lower, upper = (
+            np.clip(below + step, self.lower, self.upper).astype(np.int64) for step in (0, 1)
+        )
+        return replace(self, lower=lower, upper=upper)
 
     @property
     def num_rows(self) -> int:

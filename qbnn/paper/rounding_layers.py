@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from anneal.errors import InputError
 from anneal.files import Pathlike
 from anneal.kernels.__main__ import warm_up_rounders
 from anneal.records import Record, RecordFile, Task
@@ -18,8 +22,10 @@ from anneal.rounding import get_rounder
 from anneal.rounding.bounds import lower_bounds
 from anneal.rounding.formulation import Formulation, InputMoments, output_error
 from anneal.rounding.graphs import Traced, bias_of
-from anneal.rounding.grids import Floats, make_grid
+from anneal.rounding.grids import Floats, Grid, make_grid
 from anneal.rounding.inputs import moments, weight_rows
+from anneal.rounding.layers import RoundingOptions, held_out_ridge
+from anneal.rounding.tracing import Layer
 from anneal.tables import Row, Table, column
 from qbnn.paper.pages import rows_of, write_rows_page
 from qbnn.paper.rounding_methods import load_case
@@ -39,8 +45,11 @@ SOLVERS: Mapping[str, Mapping[str, Any]] = {
     "exact": {},
     "anneal, two levels": {},
     "neal, two levels": {},
+    "gptq, ridge held out": {},
+    "lns, ridge held out": {},
 }
 TWO_LEVELS = ", two levels"  # around each weight; else all there are
+OWN_RIDGE = ", ridge held out"  # as networks are rounded; else 1 %
 NUM_ROWS = 64
 # The sizes up to which the search is complete in seconds, and neal in minutes.
 EXACT, NEAL = 27, 300
@@ -50,44 +59,57 @@ PROVED = 1e-4
 
 
 class Halves(NamedTuple):
-    """A layer's weights and bias, and the moments of its inputs on either half of the images."""
+    """A layer's weights and bias, and the moments of its inputs.
+
+    parts: on either half of the images to solve with; there: on those to judge by.
+    """
 
     weights: Floats
     bias: Floats
-    here: InputMoments
+    parts: tuple[InputMoments, InputMoments]
     there: InputMoments
 
+    @property
+    def here(self) -> InputMoments:
+        """The moments on all images to solve with."""
+        return self.parts[0] + self.parts[1]
 
-def layer_halves(traced: Traced, images: Tensor, *, batch_size: int = 16) -> dict[str, Halves]:
-    """Return one layer of each fan-in, the first, with what the float network has it read."""
+
+def layer_halves(traced: Traced, images: Tensor, *, batch_size: int = 8) -> dict[str, Halves]:
+    """Return one layer of each fan-in, the first, with what the float network has it read.
+
+    Batches go in turn to the two parts to solve with, the next two to the images to judge by.
+    Raises :class:`~anneal.errors.InputError` for fewer than three.
+    """
+    if len(images) <= 2 * batch_size:
+        raise InputError(f"{len(images)} images are too few: more than {2 * batch_size} are wanted")
     chosen: dict[int, str] = {}
     for name in traced.layers:
         chosen.setdefault(weight_rows(traced.layer(name)).shape[1], name)
-    found: dict[str, list[InputMoments | None]] = {name: [None, None] for name in chosen.values()}
-    half = 0
+    found: dict[str, list[InputMoments | None]] = {name: [None] * 4 for name in chosen.values()}
+    quarter = 0
 
     def watch(name: str) -> Callable[..., None]:
         def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            new, before = moments(traced.layer(name), inputs[0]), found[name][half]
-            found[name][half] = new if before is None else before + new
+            new, before = moments(traced.layer(name), inputs[0]), found[name][quarter]
+            found[name][quarter] = new if before is None else before + new
 
         return note
 
     hooks = [traced.layer(name).register_forward_pre_hook(watch(name)) for name in found]
     with torch.no_grad():
         for number, batch in enumerate(images.split(batch_size)):
-            half = number % 2
+            quarter = number % 4
             traced.module(batch)
     for hook in hooks:
         hook.remove()
-    return {
-        name: Halves(
-            weight_rows(traced.layer(name)),
-            bias_of(traced.layer(name)).detach().double().numpy(),
-            *pair,  # type: ignore[arg-type]
-        )
-        for name, pair in found.items()
-    }
+    return {name: _halves(traced.layer(name), quarters) for name, quarters in found.items()}
+
+
+def _halves(layer: Layer, quarters: Sequence[InputMoments | None]) -> Halves:
+    one, other, *there = (part for part in quarters if part is not None)
+    bias = bias_of(layer).detach().double().numpy()
+    return Halves(weight_rows(layer), bias, (one, other), functools.reduce(operator.add, there))
 
 
 def first_rows(halves: Halves, num_rows: int) -> Halves:
@@ -103,25 +125,30 @@ def first_rows(halves: Halves, num_rows: int) -> Halves:
 
     num = min(num_rows, len(halves.weights))
     num = num if groups == 1 else groups * per
-    return Halves(halves.weights[:num], halves.bias[:num], cut(halves.here), cut(halves.there))
+    one, other = map(cut, halves.parts)
+    return Halves(halves.weights[:num], halves.bias[:num], (one, other), cut(halves.there))
 
 
 def solve_layer(halves: Halves, solver: str, bits: int, *, seed: int = 1) -> dict[str, Any]:
     """Return what a solver makes of a layer: costs over those of the nearest levels.
 
     ``cost``: of the problem that it was given, E[(Ŵx + b̂ − Wx − b)²] with the best bias and a ridge
-    of 1 %; ``held_out``: the same error on the other half of the images. ``bound``: no rounding has
-    a lower cost. ``proved``: share of rows whose rounding is the best there is, to .01 %. Both are
-    None but for ``BOUNDED``.
+    of 1 %, or ``OWN_RIDGE``; ``held_out``: the same error on the other half of the images.
+    ``bound``: no rounding has a lower cost. ``proved``: share of rows whose rounding is the best
+    there is, to .01 %. Both are None but for ``BOUNDED``.
     """
-    formulation = Formulation(centred=True, asymmetric=False)
     grid = make_grid(halves.weights, bits)
+    plain = Formulation(centred=True, asymmetric=False)
+    formulation, name = plain, solver.removesuffix(TWO_LEVELS).removesuffix(OWN_RIDGE)
+    rng = np.random.default_rng(seed)
+    started = time.process_time()
+    if solver.endswith(OWN_RIDGE):
+        formulation = replace(plain, ridge=_own_ridge(halves, plain, grid, bits, rng))
     corners = solver.endswith(TWO_LEVELS)
     rows = formulation.rows(halves.weights, halves.here, grid, corners=corners)
-    round_rows, nearest = get_rounder(solver.removesuffix(TWO_LEVELS)), rows.nearest()
-    started = time.process_time()
-    levels = round_rows(rows, rng=np.random.default_rng(seed), **SOLVERS[solver])
+    levels = get_rounder(name)(rows, rng=rng, **SOLVERS[solver])
     seconds = time.process_time() - started
+    nearest = rows.nearest()
     costs, base = rows.costs(levels), rows.costs(nearest).sum()
     errors = [_held_out(halves, formulation, grid.weights(chosen)) for chosen in (levels, nearest)]
     found: dict[str, Any] = {
@@ -137,6 +164,13 @@ def solve_layer(halves: Halves, solver: str, bits: int, *, seed: int = 1) -> dic
     found["bound"] = float(bounds.sum() / base)
     found["proved"] = float(np.mean(costs <= bounds * (1 + PROVED)))
     return found
+
+
+def _own_ridge(
+    halves: Halves, plain: Formulation, grid: Grid, bits: int, rng: np.random.Generator
+) -> float:
+    told = RoundingOptions(bits, centred=plain.centred, asymmetric=plain.asymmetric)
+    return held_out_ridge(halves.weights, halves.bias, grid, halves.parts, told, rng=rng)
 
 
 def _held_out(halves: Halves, formulation: Formulation, rounded: Floats) -> float:
@@ -201,7 +235,8 @@ _READING = (
     "with a ridge of 1 %. Costs are over that of the nearest levels: *cost* of the problem solved, "
     "*held out* the same error on the other half. No rounding costs less than *bound*; *proved* is "
     "the share of rows that are known to be optimal. Two levels: those around each weight "
-    "are all there is to choose from; `qbnn.paper.plain_relaxation` is `relax` by autograd; "
+    "are all there is to choose from; ridge held out: chosen by parts of the half that is solved for, "
+    "as networks are rounded, and its cost is of that problem; `qbnn.paper.plain_relaxation` is `relax` by autograd; "
     "microseconds are for one row, of one processor's time."
 )
 

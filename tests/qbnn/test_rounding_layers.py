@@ -17,8 +17,8 @@ def make_halves(groups: int, per: int, n: int, *, seed: int = 0) -> Halves:
     rng = np.random.default_rng(seed)
     inputs = np.maximum(rng.normal(size=(groups, 80, n)) @ rng.normal(size=(n, n)), 0)
     weights, bias = rng.normal(size=(groups * per, n)), rng.normal(size=groups * per)
-    here, there = (InputMoments.of(inputs[:, part]) for part in (slice(0, 40), slice(40, 80)))
-    return Halves(weights, bias, here, there)
+    one, other, there = (InputMoments.of(part) for part in np.split(inputs, [20, 40], axis=1))
+    return Halves(weights, bias, (one, other), there)
 
 
 @pytest.mark.parametrize("groups", [1, 4])
