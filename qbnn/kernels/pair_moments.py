@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anneal.kernels.compile import inlined, kernel
 from anneal.kernels.lanes import (
@@ -25,7 +24,7 @@ from anneal.kernels.lanes import (
     store_part,
     transpose,
 )
-from anneal.kernels.vector import add, load, multiply, store, subtract
+from anneal.kernels.vector import add, load, store, subtract
 from qbnn.kernels.patches import Array, Shape, gather, patch_step, scatter
 
 LANES = 16
@@ -55,21 +54,23 @@ def moments(
     n, out = shape[0] * shape[3] * shape[3], mean.shape[1]
     num_outputs, width = coefficients.shape[2], len(coefficients) * LANES
     weights, to_mean, to_variance = coefficients.ravel(), mean.ravel(), variance.ravel()
-    direct, read, apart = _is_direct(shape), line, shape[0]
-    if not direct:
-        step_in, apart, step = step, width + LANES, patch_step(width)
-        read = np.zeros(FORWARD_ROWS * step, np.float32)
+    direct, patch, apart = _is_direct(shape), patch_step(width), width + LANES
+    patches = np.zeros(0 if direct else FORWARD_ROWS * patch, np.float32)
+    panel = np.empty(2 * FORWARD_ROWS * width, np.float32)
     part = np.empty(3 * LANES * DEPTH, np.float32)
     sums = np.empty(2 * LANES * FORWARD_ROWS, np.float32)
-    at = np.empty(FORWARD_ROWS, np.int64)
     for row in range(start, stop, FORWARD_ROWS):
         count = min(FORWARD_ROWS, stop - row)
-        if not direct:
-            gather(line, step_in, shape, row, count, read, step, apart)
-        for r in range(FORWARD_ROWS):
-            at[r] = (min(r, count - 1) + (row if direct else 0)) * step
+        if direct:
+            _pack(line, row * step, step, shape[0], count, n, panel, width)
+        else:
+            gather(line, step, shape, row, count, patches, patch, apart)
+            _pack(patches, 0, patch, apart, count, n, panel, width)
         for block in range(first, last):
             sums[:] = 0
+            if n % 2:  # the one more that is added counts as 0 − 1
+                for r in range(count):
+                    store(sums, 2 * LANES * r + LANES, constant(1.0))
             for depth in range(0, n, DEPTH):
                 size = min(DEPTH, n - depth)
                 for i in range(0, size, LANES):
@@ -78,7 +79,7 @@ def moments(
                         place = (place * num_outputs + block * LANES) * LANES
                         transpose(weights, place, LANES, part, (3 * i + kind) * LANES, 3 * LANES)
                 for r in range(0, count, 8):
-                    _eight_rows(read, at, r, depth, apart, part, size, sums)
+                    _eight_rows(panel, 2 * (r * width + 8 * depth), part, size, sums, r)
             lanes = min(LANES, out - block * LANES)
             for r in range(count):
                 to = (row + r) * out + block * LANES
@@ -175,12 +176,38 @@ def _is_direct(shape: Any) -> Any:
     return shape[3] == 1 and shape[4] == 1 and shape[5] == 0
 
 
+@kernel
+def _pack(
+    read: Array, at: int, step: int, apart: int, count: int, n: int, panel: Array, width: int
+) -> None:
+    """Copy bits of rows ``step`` apart: of every eight rows φ and then χ, input by input.
+
+    So a product over inputs reads one stream of memory.
+    """
+    square = np.zeros(LANES * LANES, np.float32)
+    for r in range(0, count, 8):
+        for i in range(0, n, LANES):
+            lanes = min(LANES, n - i)
+            for k in range(min(8, count - r)):
+                place = at + (r + k) * step + i
+                store(square, k * LANES, load_part(read, place, lanes))
+                store(square, (8 + k) * LANES, load_part(read, place + apart, lanes))
+            transpose(square, 0, LANES, panel, 2 * (r * width + 8 * i), LANES)
+
+
 @inlined
-def _pair(mean: Any, negative: Any, a: Any, b: Any, c: Any, read: Any, at: Any, apart: Any) -> Any:
-    """Add m and m² − 1 of one input's pairs with 16 outputs."""
-    m = multiply_add(b, spread(read, at), a)
-    m = multiply_add(c, spread(read, at + apart), m)
-    return add(mean, m), add(negative, multiply_add(m, m, constant(-1.0)))
+def _pairs(
+    mean: Any, negative: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, panel: Any, at: Any
+) -> Any:
+    """Add m and m² − 1 of two inputs' pairs with 16 outputs.
+
+    Both squares less two, at once, is as exact as the pairs are.
+    """
+    m = multiply_add(c, spread(panel, at + 8), multiply_add(b, spread(panel, at), a))
+    square = multiply_add(m, m, constant(-2.0))
+    mean = add(mean, m)
+    m = multiply_add(f, spread(panel, at + 24), multiply_add(e, spread(panel, at + 16), d))
+    return add(mean, m), add(negative, multiply_add(m, m, square))
 
 
 @inlined
@@ -191,30 +218,28 @@ def _add_to(sums: Any, at: Any, mean: Any, negative: Any) -> Any:
 
 @kernel
 def _eight_rows(
-    read: Array, at: NDArray[np.int64], r: int, depth: int, apart: int,
-    weights: Array, num_inputs: int, sums: Array,
-) -> None:  # fmt: skip
-    """Add Σm and Σ(m² − 1) over some inputs, for the rows from r on and 16 outputs.
+    panel: Array, at: int, weights: Array, num_inputs: int, sums: Array, row: int
+) -> None:
+    """Add Σm and Σ(m² − 1) over some inputs, for eight rows from ``row`` on and 16 outputs.
 
-    weights: α, β and γ of these outputs, input by input.
+    panel: their bits from ``at`` on. weights: α, β and γ of these outputs, input by input.
     """
-    at0, at1, at2, at3 = at[r] + depth, at[r + 1] + depth, at[r + 2] + depth, at[r + 3] + depth
-    at4, at5, at6, at7 = at[r + 4] + depth, at[r + 5] + depth, at[r + 6] + depth, at[r + 7] + depth
     zero = constant(0.0)
     m0, m1, m2, m3, m4, m5, m6, m7 = zero, zero, zero, zero, zero, zero, zero, zero
     v0, v1, v2, v3, v4, v5, v6, v7 = zero, zero, zero, zero, zero, zero, zero, zero
-    for i in range(num_inputs):
-        place = 3 * LANES * i
+    for place in range(0, 3 * LANES * num_inputs, 6 * LANES):
         a, b, c = load(weights, place), load(weights, place + 16), load(weights, place + 32)
-        m0, v0 = _pair(m0, v0, a, b, c, read, at0 + i, apart)
-        m1, v1 = _pair(m1, v1, a, b, c, read, at1 + i, apart)
-        m2, v2 = _pair(m2, v2, a, b, c, read, at2 + i, apart)
-        m3, v3 = _pair(m3, v3, a, b, c, read, at3 + i, apart)
-        m4, v4 = _pair(m4, v4, a, b, c, read, at4 + i, apart)
-        m5, v5 = _pair(m5, v5, a, b, c, read, at5 + i, apart)
-        m6, v6 = _pair(m6, v6, a, b, c, read, at6 + i, apart)
-        m7, v7 = _pair(m7, v7, a, b, c, read, at7 + i, apart)
-    to = 2 * LANES * r
+        d, e, f = load(weights, place + 48), load(weights, place + 64), load(weights, place + 80)
+        m0, v0 = _pairs(m0, v0, a, b, c, d, e, f, panel, at + 0)
+        m1, v1 = _pairs(m1, v1, a, b, c, d, e, f, panel, at + 1)
+        m2, v2 = _pairs(m2, v2, a, b, c, d, e, f, panel, at + 2)
+        m3, v3 = _pairs(m3, v3, a, b, c, d, e, f, panel, at + 3)
+        m4, v4 = _pairs(m4, v4, a, b, c, d, e, f, panel, at + 4)
+        m5, v5 = _pairs(m5, v5, a, b, c, d, e, f, panel, at + 5)
+        m6, v6 = _pairs(m6, v6, a, b, c, d, e, f, panel, at + 6)
+        m7, v7 = _pairs(m7, v7, a, b, c, d, e, f, panel, at + 7)
+        at += 32
+    to = 2 * LANES * row
     _add_to(sums, to, m0, v0)
     _add_to(sums, to + 32, m1, v1)
     _add_to(sums, to + 64, m2, v2)
@@ -256,9 +281,9 @@ def _chunk_backward(
 
 
 @inlined
-def _pull(a: Any, b: Any, c: Any, z: Any, s: Any, zs: Any, of_m: Any, of_v: Any, at: Any) -> Any:
-    """Gradient of m, of Σm and −½Σm², for coefficients as :func:`_weights_of` gives them."""
-    m = multiply_add(add(b, s), add(c, z), subtract(a, zs))
+def _pull(a: Any, b: Any, c: Any, z: Any, s: Any, of_m: Any, of_v: Any, at: Any) -> Any:
+    """Gradient of m, of Σm and −½Σm²."""
+    m = multiply_add(c, s, multiply_add(b, z, a))
     return multiply_add(m, spread(of_v, at), spread(of_m, at))
 
 
@@ -269,13 +294,9 @@ def _onto_weights(t: Any, z: Any, s: Any, da: Any, db: Any, dc: Any) -> Any:
 
 @inlined
 def _weights_of(weights: Any, at: Any, k: Any) -> Any:
-    """α − βγ, β and γ of output k of a group: m = (β + χ)(γ + φ) + (α − βγ) − φχ.
-
-    That is one multiplication less than α + βφ + γχ, and additions have units of their own.
-    """
+    """α, β and γ of output k of a group."""
     place = at[0] + k * at[2]
-    b, c = load(weights, place + at[1]), load(weights, place + 2 * at[1])
-    return multiply_add(subtract(constant(0.0), b), c, load(weights, place)), b, c
+    return load(weights, place), load(weights, place + at[1]), load(weights, place + 2 * at[1])
 
 
 @inlined
@@ -309,14 +330,13 @@ def _group_backward(
         spin = place[0] + r * place[2]
         coherence = spin + place[1]
         z, s, g = load(bits, spin), load(bits, coherence), given[0] + r * given[1]
-        zs = multiply(z, s)
-        t0 = _pull(a0, b0, c0, z, s, zs, of_m, of_v, g)
+        t0 = _pull(a0, b0, c0, z, s, of_m, of_v, g)
         da0, db0, dc0 = _onto_weights(t0, z, s, da0, db0, dc0)
-        t1 = _pull(a1, b1, c1, z, s, zs, of_m, of_v, g + 1)
+        t1 = _pull(a1, b1, c1, z, s, of_m, of_v, g + 1)
         da1, db1, dc1 = _onto_weights(t1, z, s, da1, db1, dc1)
-        t2 = _pull(a2, b2, c2, z, s, zs, of_m, of_v, g + 2)
+        t2 = _pull(a2, b2, c2, z, s, of_m, of_v, g + 2)
         da2, db2, dc2 = _onto_weights(t2, z, s, da2, db2, dc2)
-        t3 = _pull(a3, b3, c3, z, s, zs, of_m, of_v, g + 3)
+        t3 = _pull(a3, b3, c3, z, s, of_m, of_v, g + 3)
         da3, db3, dc3 = _onto_weights(t3, z, s, da3, db3, dc3)
         if wanted:
             u, v = load(back, spin), load(back, coherence)
