@@ -63,14 +63,16 @@ class UndeformedPowers(torch.autograd.Function):
         return found
 
 
-class BatchStatistics(torch.autograd.Function):
-    """μ and V as they come, and of every channel m = mean(μ) and v = [ΣV + Σ(μ − m)²]/(M − 1).
+class BatchNormalisation(torch.autograd.Function):
+    """μ and V as they come, and what normalises every channel: scale, shift, m and v, (width,).
 
-    Gradients that come back through μ and V go on with what m and v add to them in one pass.
+    m = mean(μ), v = [ΣV + Σ(μ − m)²]/(M − 1), scale = γ/√(v + floor), shift = β − scale·m; no
+    gradient comes through m and v as such. Gradients that come back through μ and V go on with what
+    scale and shift add to them in one pass.
     """
 
     @staticmethod
-    def forward(ctx: Any, mean: Tensor, variance: Tensor) -> Any:
+    def forward(ctx: Any, mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor) -> Any:
         width, found = mean.shape[1], []
         arrays = *rows_of(mean), *rows_of(variance)
         num_rows = mean.numel() // width
@@ -82,37 +84,45 @@ class BatchStatistics(torch.autograd.Function):
 
         share(work, num_rows, width * MICROSECONDS / 4)
         first, second, variances = np.sum(found, 0)
-        center = (arrays[0][:width] + first / num_rows).astype(np.float32)
-        spread = variances + second - first * first / num_rows
-        ctx.count, ctx.least = num_rows, max(num_rows - 1, 1)
-        found_mean = torch.from_numpy(center)
-        ctx.save_for_backward(mean, found_mean)
-        found_variance = torch.from_numpy((spread / ctx.least).astype(np.float32))
-        return mean.view_as(mean), variance.view_as(variance), found_mean, found_variance
+        least = max(num_rows - 1, 1)
+        center = arrays[0][:width] + first / num_rows
+        v = (variances + second - first * first / num_rows) / least
+        inverse = 1 / np.sqrt(v + VARIANCE_FLOOR)
+        scale = gamma.detach().numpy() * inverse
+        shift = beta.detach().numpy() - scale * center
+        ctx.save_for_backward(mean)
+        ctx.counts, ctx.statistics = (num_rows, least), (center, inverse, scale)
+        told = [torch.from_numpy(part.astype(np.float32)) for part in (scale, shift, center, v)]
+        ctx.mark_non_differentiable(*told[2:])
+        return mean.view_as(mean), variance.view_as(variance), *told
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        mean, center = ctx.saved_tensors
-        of_v = gradients[3] / ctx.least
-        constants = torch.stack([gradients[2] / ctx.count - 2 * of_v * center, 2 * of_v, of_v])
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (mean,) = ctx.saved_tensors
+        (num_rows, least), (center, inverse, scale) = ctx.counts, ctx.statistics
+        of_shift = gradients[3].numpy().astype(np.float64)
+        of_scale = gradients[2].numpy() - center * of_shift
+        of_v = -0.5 * of_scale * scale * inverse**2 / least
+        constants = np.stack([-scale * of_shift / num_rows - 2 * of_v * center, 2 * of_v, of_v])
         to_mean, to_variance = empty_rows(mean, mean.shape[1]), empty_rows(mean, mean.shape[1])
         arrays = (
             *rows_of(mean),
             *(flat(part) for part in gradients[:2]),
-            constants.numpy(),
+            constants.astype(np.float32),
             *(flat(part) for part in (to_mean, to_variance)),
             mean.shape[1],
         )
         cost = mean.shape[1] * MICROSECONDS / 4
-        share(lambda *rows: activation.statistics_backward(*arrays, *rows), ctx.count, cost)
-        return to_mean, to_variance
+        share(lambda *rows: activation.statistics_backward(*arrays, *rows), num_rows, cost)
+        affine = (of_scale * inverse, of_shift)
+        return to_mean, to_variance, *(torch.from_numpy(a.astype(np.float32)) for a in affine)
 
 
 class Activation(torch.autograd.Function):
-    """Bits with p = Φ(z), z = (slope·μ + offset)/√max(V, floor), as the features of a layer.
+    """Bits with p = Φ(z) as the features of a layer, z as :func:`qbnn.emulation.z_score`.
 
-    μ and V: (batch, width, …), slope and offset: (width,). ``line``: φ + border and, if
+    μ and V: (batch, width, …), scale and shift: (width, 1, …). ``line``: φ + border and, if
     ``coherent``, χ along the channels; ``square``: φ² − border and φχ, or nothing.
     """
 
@@ -127,14 +137,15 @@ class Activation(torch.autograd.Function):
         ctx: Any,
         mean: Tensor,
         variance: Tensor,
-        slope: Tensor,
-        offset: Tensor,
+        scale: Tensor,
+        shift: Tensor,
         coherent: bool,
         border: float,
         squares: bool,
     ) -> Any:
         width, ctx.coherent = mean.shape[1], coherent
-        affine = torch.stack([slope, offset])
+        size = scale_size(scale, shift)
+        affine = torch.stack([scale / size, shift / size]).view(2, width)
         line = empty_rows(mean, 2 * width if coherent else width)
         square = torch.empty_like(line) if squares else line.new_empty(0)
         arrays = (
@@ -148,13 +159,13 @@ class Activation(torch.autograd.Function):
         into = flat(line), flat(square)
         rows = mean.numel() // width
         share(lambda *part: activation.bits(*arrays, *into, *part), rows, width * MICROSECONDS)
-        ctx.save_for_backward(mean, variance, affine)
+        ctx.save_for_backward(mean, variance, affine, scale, size)
         return line, square
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        mean, variance, affine = ctx.saved_tensors
+        mean, variance, affine, scale, size = ctx.saved_tensors
         width, found = mean.shape[1], []
         to_mean, to_variance = empty_rows(mean, width), empty_rows(mean, width)
         arrays = (*rows_of(mean), *rows_of(variance), affine.numpy(), VARIANCE_FLOOR, ctx.coherent)
@@ -166,8 +177,37 @@ class Activation(torch.autograd.Function):
             found.append(sums)
 
         share(work, mean.numel() // width, width * MICROSECONDS)
-        of_slope, of_offset = torch.from_numpy(np.sum(found, 0)).to(affine)
-        return to_mean, to_variance, of_slope, of_offset, None, None, None
+        of_slope, of_offset = torch.from_numpy(np.sum(found, 0)).to(affine).view(2, *scale.shape)
+        # Of the quotients by their size: abs(scale), or a constant where that is next to nothing.
+        offset = affine[1].view_as(scale)
+        of_scale = torch.where(scale.abs() >= size, -offset * scale.sign() * of_offset, of_slope)
+        return to_mean, to_variance, of_scale / size, of_offset / size, None, None, None
+
+
+class ProbitLogits(torch.autograd.Function):
+    """(scale·μ + shift)/√(1 + πV⁺scale²/8) with V⁺ = max(V, floor): what a softmax head reads.
+
+    μ and V: (batch, classes), scale and shift: (classes,).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, variance: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        inverse = variance.clamp_min(VARIANCE_FLOOR).mul_(math.pi / 8 * scale * scale)
+        inverse.add_(1).rsqrt_()
+        found = torch.addcmul(shift, scale, mean).mul_(inverse)
+        ctx.save_for_backward(mean, variance, scale, inverse, found)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        mean, variance, scale, inverse, found = ctx.saved_tensors
+        given = gradients[0] * inverse
+        # y' = −y·D'/(2D) of what the root does, D = 1 + πV⁺scale²/8.
+        of_root = given * found * inverse * (-math.pi / 16 * scale)
+        to_variance = torch.where(variance > VARIANCE_FLOOR, of_root * scale, 0.0)
+        of_scale = given * mean + 2 * of_root * variance.clamp_min(VARIANCE_FLOOR)
+        return given * scale, to_variance, of_scale.sum(0), given.sum(0)
 
 
 class StochasticPool(torch.autograd.Function):
@@ -247,7 +287,7 @@ class PairFeatures(torch.autograd.Function):
 
 def smooth_bits(moments: Moments) -> Bits:
     """Return the bits of neurons that fire by the smooth normal law."""
-    inputs = (*_affine_moments(moments), True, 0.0, False)
+    inputs = *moments[:2], moments.scale, moments.shift, True, 0.0, False
     line, _ = Activation.apply(*inputs)  # type: ignore[no-untyped-call]
     return Bits(*line.chunk(2, 1))
 
@@ -256,17 +296,9 @@ def smooth_features(
     moments: Moments, *, coherent: bool, border: float, squares: bool = True
 ) -> Features:
     """Return the features of such bits for a layer with these attributes."""
-    inputs = (*_affine_moments(moments), coherent, border, squares)
+    inputs = *moments[:2], moments.scale, moments.shift, coherent, border, squares
     line, square = Activation.apply(*inputs)  # type: ignore[no-untyped-call]
     return Features(line, square if squares else None)
-
-
-def _affine_moments(moments: Moments) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return μ, V and what makes z of them, (width,) each, as :func:`qbnn.emulation.z_score`."""
-    scale, shift = moments.scale, moments.shift
-    assert scale is not None and shift is not None
-    size = scale_size(scale, shift)
-    return moments.mean, moments.variance, (scale / size).flatten(), (shift / size).flatten()
 
 
 def fits(values: Tensor) -> bool:
@@ -296,23 +328,30 @@ def share(work: Callable[[int, int], None], num_rows: int, microseconds: float) 
 
 def empty_rows(like: Tensor, width: int) -> Tensor:
     """Return a new (batch, width, …), in memory (batch, …, width)."""
-    return like.new_empty(len(like), *like.shape[2:], width).movedim(-1, 1)
+    if like.dim() == 2:
+        return like.new_empty(like.shape[0], width)
+    return like.new_empty(like.shape[0], *like.shape[2:], width).movedim(-1, 1)
 
 
 def flat(values: Tensor) -> Any:
     """Return (batch, width, …) as an array in the order (batch, …, width)."""
-    if values.dim() < 2:
-        return values.numpy()
-    return values.detach().movedim(1, -1).contiguous().view(-1).numpy()
+    rows = values.detach()
+    if rows.dim() > 2:
+        rows = rows.movedim(1, -1)
+    return rows.contiguous().numpy().reshape(-1)
 
 
 def rows_of(values: Tensor) -> tuple[Any, int]:
     """Return (batch, width, …) as flat memory of rows of channels, and from row to row."""
-    rows = values.detach().movedim(1, -1).flatten(0, -2)
+    rows = values.detach()
+    if rows.dim() > 2:
+        rows = rows.movedim(1, -1).flatten(0, -2)
     if rows.stride(1) != 1:
         rows = rows.contiguous()
-    step = rows.stride(0)
-    return rows.as_strided(((len(rows) - 1) * step + rows.shape[1],), (1,)).numpy(), step
+    (num_rows, width), step = rows.shape, rows.stride(0)
+    if step == width:
+        return rows.numpy().reshape(-1), step
+    return rows.as_strided(((num_rows - 1) * step + width,), (1,)).numpy(), step
 
 
 def flat_rows(values: Tensor) -> Tensor:

@@ -98,6 +98,8 @@ class DeformedLayer(nn.Module, abc.ABC):
         if self.coherent:
             parts = fused.PairFeatures.apply(*bits, self.border)  # type: ignore[no-untyped-call]
             return Features(*parts)
+        if not self.border:
+            return Features(bits.spin, bits.spin.square())
         return Features(bits.spin + self.border, bits.spin.square() - self.border)
 
     def smooth_features(self, moments: Moments) -> Features:

@@ -237,6 +237,10 @@ class Network(nn.Module):
     def _head(self, head: Block, bits: Bits | Features | Tensor) -> Tensor:
         moments = head.moments(bits)
         if self.config.head == "ce":
+            if fused.fits(moments.mean):
+                affine = *moments[:2], moments.scale, moments.shift
+                logits: Tensor = fused.ProbitLogits.apply(*affine)  # type: ignore[no-untyped-call]
+                return logits
             variance = affine_deviation(moments).square()
             return affine_mean(moments) / torch.sqrt(1 + math.pi / 8 * variance)
         law = "clt" if isinstance(bits, Tensor) else self.config.law

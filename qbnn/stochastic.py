@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnn.emulation import VARIANCE_FLOOR
-from qbnn.fused import BatchStatistics, StochasticPool, fits
+from qbnn.fused import BatchNormalisation, StochasticPool, fits
 from qbnn.states import Bits, Moments
 
 
@@ -41,30 +41,35 @@ class StochasticBatchNorm(nn.Module):
 
     def forward(self, moments: Moments) -> Moments:
         """Return the moments with ``scale`` and ``shift``, (channels, 1, …)."""
-        if self.training:
-            moments, mean, variance = self._statistics(moments)
+        if self.training and fits(moments.mean):
+            affine = *moments[:2], self.gamma, self.beta
+            parts = BatchNormalisation.apply(*affine)  # type: ignore[no-untyped-call]
+            moments = moments._replace(mean=parts[0], variance=parts[1])
+            scale, shift = parts[2:4]
+            self._follow(*parts[4:])
         else:
             mean, variance = self.running_mean, self.running_variance
-        scale = self.gamma * torch.rsqrt(variance + VARIANCE_FLOOR)
-        shift = self.beta - scale * mean
+            if self.training:
+                mean, variance = _batch_statistics(moments)
+                self._follow(mean, variance)
+            scale = self.gamma * torch.rsqrt(variance + VARIANCE_FLOOR)
+            shift = self.beta - scale * mean
         shape = (-1, *[1] * (moments.mean.dim() - 2))
         return moments._replace(scale=scale.view(shape), shift=shift.view(shape))
 
-    def _statistics(self, moments: Moments) -> tuple[Moments, Tensor, Tensor]:
-        """Return m and v of the batch, and let the running statistics follow."""
-        if fits(moments.mean):
-            parts = BatchStatistics.apply(*moments[:2])  # type: ignore[no-untyped-call]
-            moments = moments._replace(mean=parts[0], variance=parts[1])
-            mean, variance = parts[2:]
-        else:
-            dims = [dim for dim in range(moments.mean.dim()) if dim != 1]
-            count = moments.mean.numel() // moments.mean.shape[1]
-            spread, mean = torch.var_mean(moments.mean, dims, correction=0)
-            variance = (moments.variance.mean(dims) + spread) * (count / max(count - 1, 1))
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_variance.lerp_(variance, self.momentum)
-        return moments, mean, variance
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Let the running statistics follow those of a batch."""
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_variance.lerp_(variance, self.momentum)
+
+
+def _batch_statistics(moments: Moments) -> tuple[Tensor, Tensor]:
+    """Return m and v of a batch."""
+    dims = [dim for dim in range(moments.mean.dim()) if dim != 1]
+    count = moments.mean.numel() // moments.mean.shape[1]
+    spread, mean = torch.var_mean(moments.mean, dims, correction=0)
+    return mean, (moments.variance.mean(dims) + spread) * (count / max(count - 1, 1))
 
 
 def pool(moments: Moments, size: int, kind: str, *, generator: torch.Generator | None) -> Moments:

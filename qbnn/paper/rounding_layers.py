@@ -235,9 +235,9 @@ _READING = (
     "with a ridge of 1 %. Costs are over that of the nearest levels: *cost* of the problem solved, "
     "*held out* the same error on the other half. No rounding costs less than *bound*; *proved* is "
     "the share of rows that are known to be optimal. Two levels: those around each weight "
-    "are all there is to choose from; ridge held out: chosen by parts of the half that is solved for, "
-    "as networks are rounded, and its cost is of that problem; `qbnn.paper.plain_relaxation` is `relax` by autograd; "
-    "microseconds are for one row, of one processor's time."
+    "are all there is to choose from. Ridge held out: chosen by parts of the half that is solved "
+    "for, as networks are rounded; the cost is of that problem. `qbnn.paper.plain_relaxation` is "
+    "`relax` by autograd; microseconds are for one row, of one processor's time."
 )
 
 

@@ -1,7 +1,8 @@
 """How fast training, the exact law and packed bits are beside named peers, as rows of records.
 
-Both sides of a row are timed in turn in one run; ``ratio`` is the median of ours over that of the
-peer. A training step is forward, loss, backward and Adam.
+Both sides of a row are timed in turn in one run, in a process that keeps freed memory as training
+does; ``ratio`` is the median of ours over that of the peer. A training step is forward, loss,
+backward and Adam.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from anneal.tables import Table, column
 from qbnn.config import make_config
 from qbnn.deploy.speed import packed_speed
 from qbnn.kernels import poisson_binomial
+from qbnn.kernels.memory import keep_freed_memory
 from qbnn.models import Network, place_stages
 from qbnn.training.runs import threads
 
@@ -53,6 +55,7 @@ def rates(
     >>> sorted({row.task.job for row in rates(**small, families=("none",), rounds=1)})
     ['exact law', 'packed inference', 'training step']
     """
+    keep_freed_memory()
     for name, batch_size, number in itertools.product(networks, batch_sizes, num_threads):
         with threads(number):
             steps = [plain_step(NETWORKS[name], batch_size)]
