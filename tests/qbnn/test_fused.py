@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from qbnn import fused
 from qbnn.config import make_config
 from qbnn.deformation import FAMILIES
-from qbnn.emulation import z_score
+from qbnn.emulation import VARIANCE_FLOOR, z_score
 from qbnn.layers import DeformedConv2d, DeformedLayer, DeformedLinear
 from qbnn.models import Network
 from qbnn.states import Bits, Moments
@@ -63,6 +65,27 @@ def test_features_are_those_of_the_smooth_law(shape: Shape, coherent: bool, bord
         scale = 1 + b.abs().max()
         assert a.shape == b.shape
         assert (a - b).abs().max() < 2e-5 * scale
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_logits_are_those_of_the_definition(classes: int) -> None:
+    """Also where no variance is left, and where a scale is zero or negative."""
+    generator, results = torch.Generator().manual_seed(classes), []
+    mean, variance = 3 * torch.randn(2, 40, classes, generator=generator)
+    variance = variance.clamp_min(0)
+    scale = torch.linspace(-1, 0.5, classes).where(torch.arange(classes) > 0, torch.zeros(()))
+    shift, weights = torch.randn(2, classes, generator=generator)
+    for dtype in (torch.float32, torch.float64):
+        inputs = [part.to(dtype).requires_grad_() for part in (mean, variance, scale, shift)]
+        if dtype == torch.float32:
+            logits = fused.ProbitLogits.apply(*inputs)
+        else:
+            m, v, a, b = inputs
+            spread = v.clamp_min(VARIANCE_FLOOR) * a.square()
+            logits = (a * m + b) / torch.sqrt(1 + math.pi / 8 * spread)
+        results.append([logits, *gradients((weights.to(dtype) * logits.sin()).sum(), inputs)])
+    for a, b in zip(*results, strict=True):
+        assert (a - b).abs().max() < 2e-5 * (1 + b.abs().max())
 
 
 @given(z=st.floats(-1e4, 1e4, width=32))
