@@ -23,8 +23,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	    "(python3-venv on Debian and Ubuntu)." >&2; exit 1; }
 	@echo "Installing into $(VENV); this takes a few minutes the first time."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
-	$(BIN)/python -m anneal.kernels
-	$(BIN)/python -m qbnn.kernels
+	$(BIN)/python -m anneal.kernels & compiling=$$!; \
+	  $(BIN)/python -m qbnn.kernels && wait $$compiling
 	@touch $@
 
 demo: $(INSTALLED) ## solve three problems beside neal, train networks; pictures in runs/demo

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from anneal.ising import Couplings, Ising, integer_scale
-from anneal.kernels.coefficients import scale_rows, survey
+from anneal.ising import LARGEST_MULTIPLE, Couplings, Ising, integer_scale, rows_of_matrix
+from anneal.kernels.coefficients import multiples, scale_rows, survey
 from anneal.replicas import DenseReplicas, SparseReplicas
 
 ROWS_ABOVE = 0.08  # from this density on, a row of J at a time beats replica lanes
@@ -41,9 +41,8 @@ class Numbers:
     @classmethod
     def of(cls, h: NDArray[np.float64], J: Couplings) -> Numbers:
         values = J.data if isinstance(J, sparse.csr_array) else J
-        sizes, top, least = sizes_of(h, values)
+        scale, top, least = unit_of(h, values)
         largest = Ising(np.abs(h).max(axis=0), J).largest_field()
-        scale = None if sizes is None else integer_scale(sizes)
         if scale is not None and largest / scale < 2**28:
             return cls(scale, True, largest / scale, top / scale, 1.0)
         return cls(top, False, largest / top, 1.0, least / top)
@@ -131,7 +130,7 @@ class DenseLayout:
         dense = J.toarray() if isinstance(J, sparse.csr_array) else np.ascontiguousarray(J)
         narrow = self.kind
         if numbers.whole:
-            top = max(dense.max(initial=0), -dense.min(initial=0)) / numbers.scale
+            top = rows_of_matrix(dense).strongest.max(initial=0) / numbers.scale
             narrow = np.dtype(np.int8 if top < 128 else np.int16 if top < 2**15 else np.int32)
         self.matrix = np.zeros((self.num_spins, self.width), narrow)
         scale_rows(dense, numbers.scale, numbers.whole, self.matrix)
@@ -160,6 +159,27 @@ def choose_layout(
     numbers = numbers or Numbers.of(h, J)
     rows = n > SMALL and Ising(h[0], J).density > ROWS_ABOVE and n * n * 4 < DENSE_BYTES
     return DenseLayout(h, J, numbers) if rows and not lanes_only else SparseLayout(h, J, numbers)
+
+
+def unit_of(*arrays: NDArray[np.float64]) -> tuple[float | None, float, float]:
+    """The common unit, see :func:`anneal.ising.integer_scale`, the largest size and one that none
+    above 0 is below.
+
+    Of many numbers the unit of a few is tried on all, which is quicker than looking for theirs.
+
+    >>> unit_of(np.array([3.0, -1.5, 0.0]))
+    (1.5, 3.0, 1.5)
+    """
+    flat = [np.ascontiguousarray(array, dtype=np.float64).ravel() for array in arrays]
+    few = [values[:: max(1, values.size // SAMPLED)] for values in flat]
+    unit = integer_scale(*few) if any(values.any() for values in few) else None
+    if unit is not None:
+        found = [multiples(values, unit) for values in flat]
+        top = max((largest for _, largest in found), default=0.0)
+        if all(whole for whole, _ in found) and top / unit <= LARGEST_MULTIPLE:
+            return unit, top, unit
+    sizes, top, least = sizes_of(*flat)
+    return None if sizes is None else integer_scale(sizes), top, least
 
 
 def sizes_of(*arrays: NDArray[np.float64]) -> tuple[NDArray[np.float64] | None, float, float]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from anneal.control import Control
-from anneal.ising import Ising, integer_scale
+from anneal.ising import Ising, integer_scale, rows_of_matrix
 from anneal.kernels.reduce import compact, eliminate, follow_strong, restore
 from anneal.layouts import Numbers
 
@@ -130,10 +130,9 @@ def _settled(ising: Ising) -> bool:
     """Whether no rule applies to a problem that is stored as a matrix: a look is all it costs."""
     if sparse.issparse(ising.J) or not ising.num_spins:
         return False
-    sizes = np.abs(ising.J)
-    strongest = np.maximum(sizes.max(axis=1), np.abs(ising.h))
-    total = sizes.sum(axis=1) + np.abs(ising.h)
-    free = np.count_nonzero(sizes, axis=1) > 2
+    rows, fields = rows_of_matrix(ising.J), np.abs(ising.h)
+    strongest, total = np.maximum(rows.strongest, fields), rows.total + fields
+    free = rows.coupled > 2
     return bool((free & (2 * strongest < total)).all())
 
 

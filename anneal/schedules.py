@@ -14,7 +14,7 @@ from scipy import sparse
 
 from anneal.control import Control
 from anneal.errors import InputError
-from anneal.ising import Couplings, Ising
+from anneal.ising import Couplings, Ising, rows_of_matrix
 from anneal.kernels.coefficients import row_squares
 from anneal.layouts import Layout, choose_layout
 from anneal.multispin import BitLayout
@@ -33,6 +33,7 @@ STEPS_WITH_SQUARES = 4  # the penalties' range comes on top of the couplings'
 PILOT_SHARE = 0.05  # of the time limit
 WITH_SQUARES = 4.0  # times that: penalties have no closed form
 HICCUP = 0.02  # seconds that a busy machine may keep the pilot waiting
+MODERATE = 1e-140, 1e140  # numbers whose squares are floats
 PILOT_SWEEPS = 100  # an anneal of fewer sweeps gets no pilot: it would cost more than the anneal
 
 
@@ -82,8 +83,9 @@ def field_spread(ising: Ising) -> NDArray[np.float64]:
     bias, spread = np.zeros((2, ising.num_spins))
     if ising.squares is not None:
         bias, spread = ising.squares.field_spread()
-    J = ising.J.data if isinstance(ising.J, sparse.csr_array) else ising.J
-    arrays = (ising.h, J, bias, np.sqrt(spread))
+    sparsely = isinstance(ising.J, sparse.csr_array)
+    J = ising.J.data if sparsely else rows_of_matrix(ising.J).strongest
+    arrays = (ising.h, np.asarray(J), bias, np.sqrt(spread))
     sizes = [max(float(array.max()), -float(array.min())) for array in arrays if array.size]
     largest = max(sizes, default=0.0)
     if largest < 1e-290:
@@ -106,6 +108,8 @@ def _beside_squares(ising: Ising) -> NDArray[np.float64]:
 def _row_squares(J: Couplings, unit: float) -> NDArray[np.float64]:
     """Σ_j (J_ij / unit)²."""
     if not isinstance(J, sparse.csr_array):
+        if MODERATE[0] < unit < MODERATE[1]:
+            return rows_of_matrix(J).squares / unit / unit
         return np.asarray(row_squares(np.ascontiguousarray(J), unit))
     scaled = J / unit
     return np.asarray((scaled * scaled).sum(axis=1)).ravel()
