@@ -118,14 +118,21 @@ class Formulation:
     def _ridge(self, plain: Floats, moments: InputMoments) -> Floats:
         """Return what is added, a multiple of the identity; 1 where no input ever came.
 
-        A ridge is never so small that the rounding errors of the moments are greater.
+        A ridge is never so small that the rounding errors of the moments are greater; where they
+        leave a negative eigenvalue all the same, it outweighs that.
         """
         mean, square = (_mean_diagonal(part) for part in (plain, moments.second))
         share = self.ridge * mean
         if self.ridge > 0:
             share = np.maximum(share, NOISE * square)
         share = np.where((mean > 0) | (share > 0), share, 1.0)
-        found: Floats = share[:, None, None] * np.eye(plain.shape[1])
+        eye = np.eye(plain.shape[1])
+        try:
+            np.linalg.cholesky(plain + share[:, None, None] * eye)
+        except np.linalg.LinAlgError:
+            least = np.linalg.eigvalsh(plain)[:, 0]
+            share = np.maximum(share, NOISE * square - 2 * np.minimum(least, 0))
+        found: Floats = share[:, None, None] * eye
         return found
 
 

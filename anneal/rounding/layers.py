@@ -39,7 +39,7 @@ class RoundingOptions:
 
     ``method``: a name in ``ROUNDERS``, with its ``parameters``. ``ridge``: a share of the mean
     diagonal, or ``held-out``, what :func:`held_out_ridge` finds.
-    ``corners``: the two levels around each weight alone. ``scale``: steps as
+    ``corners``: the two levels around each target alone. ``scale``: steps as
     :func:`~anneal.rounding.grids.make_grid` has them, or ``searched`` as
     :func:`~anneal.rounding.steps.searched`. ``activation_bits``: of each layer's
     input, one grid for all of it, over a range by ``minmax``, ``mse`` or ``percentile``.

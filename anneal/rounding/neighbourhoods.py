@@ -15,6 +15,8 @@ from anneal.rounding.factors import factorise
 from anneal.rounding.grids import Floats
 from anneal.rounding.planes import WIDTH, beam
 from anneal.rounding.rows import LayerRows, Levels
+from anneal.rounding.samplers import sample
+from anneal.solvers import get_solver
 
 SIZE = 64
 TINY = 1e-9  # share of the mean diagonal that makes a part of a singular Hessian definite
@@ -32,20 +34,28 @@ def lns(
     num_sweeps: int = 1000,
     num_rounds: int = 1,
     sub_width: int = 8,
+    sub_solver: str = "beam",
 ) -> Levels:
     """Anneal from ``start``, or from a beam, then search neighbourhoods of ``size`` weights.
 
     Annealing finds the lower costs where a row is long, neighbourhoods where the Hessian is nearly
     singular. These are drawn once for all rows of a group, so their factors are shared; each is
     the weights that interact most with one of them, or any. A round has as many as cover every
-    weight four times. It never ends worse than it began.
+    weight four times. It never ends worse than it began. sub_solver: what solves them: ``beam`` of
+    ``sub_width``, another rounder, or a solver of quadratic models, so any dimod sampler, by the
+    name that :func:`anneal.solvers.get_solver` takes.
     """
     if start is None:
         start = beam(rows, rng=rng, num_threads=num_threads, width=width)
     levels = anneal(rows, rng=rng, start=start, num_threads=num_threads, num_sweeps=num_sweeps)
     size = min(size, rows.fan_in)
+    round_rows = _rounder(sub_solver)
     low, high = rows.lower.astype(np.float64), rows.upper.astype(np.float64)
     for _ in range(num_rounds):
+        if round_rows is not None:
+            for members in _neighbourhoods(rows.hessian, size, rng=rng).swapaxes(0, 1):
+                levels = _solved_anew(rows, levels, members, round_rows, rng=rng)
+            continue
         found, slopes = levels.astype(np.float64), rows.gradients(levels)
         parts = sub_problems(rows.hessian, size, rng=rng)
         arrays = found, slopes, low, high, rows.hessian, rows.rows_per_group, worth(rows), *parts
@@ -59,12 +69,54 @@ def lns(
     return flip(rows, rng=rng, start=levels, num_threads=num_threads)
 
 
+def _rounder(name: str) -> Any:
+    """Return a rounder, or one that samples rows by a solver; None for the compiled beam."""
+    from anneal.rounding import ROUNDERS, get_rounder
+
+    if name == "beam":
+        return None
+    if name in ROUNDERS:
+        return get_rounder(name)
+    sampler = get_solver(name)()
+    return lambda rows, *, rng, start: sample(rows, sampler, rng=rng)
+
+
+def _solved_anew(
+    rows: LayerRows,
+    levels: Levels,
+    members: NDArray[np.int64],
+    round_rows: Any,
+    *,
+    rng: np.random.Generator,
+) -> Levels:
+    """Return the levels with the ``members``, (groups, size), solved anew, where that is better.
+
+    With all others fixed the least over real weights is at q − H⁻¹g, g the gradient there.
+    """
+    size, groups = members.shape[1], np.arange(len(members))[:, None, None]
+    inner = rows.hessian[groups, members[:, :, None], members[:, None, :]]
+    mean = np.einsum("gii->g", inner) / size
+    inner = inner + np.where(mean > 0, TINY * mean, 1.0)[:, None, None] * np.eye(size)
+    index = np.repeat(members, rows.rows_per_group, 0)
+    now, low, high = (
+        np.take_along_axis(part, index, 1) for part in (levels, rows.lower, rows.upper)
+    )
+    slopes = np.take_along_axis(rows.gradients(levels), index, 1)
+    grouped = slopes.reshape(len(members), -1, size).transpose(0, 2, 1)
+    steps = np.linalg.solve(inner, grouped).transpose(0, 2, 1).reshape(now.shape)
+    nothing = np.zeros(rows.num_rows)
+    part = LayerRows(now - steps, inner, low, high, rows.weight, nothing)
+    found = levels.copy()
+    np.put_along_axis(found, index, round_rows(part, rng=rng, start=now), 1)
+    return np.where((rows.costs(found) < rows.costs(levels))[:, None], found, levels)
+
+
 def sub_problems(
     hessian: Floats, size: int, *, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[Any], Floats, NDArray[Any]]:
     """Return members, triangles, pivots and inverses, see the kernel ``neighbourhoods``."""
-    num = -(-4 * hessian.shape[1] // size)
-    members = np.stack([_members(matrix, size, num, rng=rng) for matrix in hessian])
+    members = _neighbourhoods(hessian, size, rng=rng)
+    num = members.shape[1]
     groups = np.arange(len(hessian))[:, None, None, None]
     inner = hessian[groups, members[..., :, None], members[..., None, :]]
     mean = np.einsum("gnii->gn", inner) / size
@@ -81,6 +133,12 @@ def sub_problems(
         pivots.reshape(shape),
         inverse.reshape(*shape, size),
     )
+
+
+def _neighbourhoods(hessian: Floats, size: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the weights of a round of neighbourhoods, (groups, num, size)."""
+    num = -(-4 * hessian.shape[1] // size)
+    return np.stack([_members(matrix, size, num, rng=rng) for matrix in hessian])
 
 
 def _members(matrix: Floats, size: int, num: int, *, rng: np.random.Generator) -> NDArray[np.int64]:

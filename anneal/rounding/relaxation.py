@@ -74,8 +74,9 @@ def relax_and_search(
     It sees all weights at once: on wide rows of low rank that is worth its time.
     """
     found = relax(rows, rng=rng, num_threads=num_threads, num_steps=num_steps, rate=rate)
-    options = {"size": size, "num_rounds": num_rounds, "num_threads": num_threads}
-    return lns(rows, rng=rng, start=found, **options)
+    return lns(
+        rows, rng=rng, start=found, size=size, num_rounds=num_rounds, num_threads=num_threads
+    )
 
 
 def _relaxed(rows: LayerRows, num_steps: int, rate: float, regularisation: float) -> Levels:

@@ -56,7 +56,8 @@ class LayerRows:
     ) -> LayerRows:
         """Return the problem of rounding real weights ``target``, (rows, n), to a grid.
 
-        ``corners``: only the two levels around each weight, as AdaRound (§3.2); else all levels.
+        ``corners``: only the two levels around each target; where that is the weight, as AdaRound
+        (§3.2); else all levels.
 
         >>> import numpy as np
         >>> rows = LayerRows.of([[0.4, 0.6]], np.eye(2)[None], Grid(np.ones(1), np.zeros(1), -4, 3))

@@ -31,7 +31,7 @@ from anneal.rounding.images import Images, Labels, Preprocessing, read_images, s
 from anneal.rounding.judge import Compared, Judged, compare_runtime, judge
 from anneal.rounding.layers import RoundedLayer, RoundingOptions, quantise_layers
 from anneal.rounding.onnx_files import write_qdq
-from anneal.rounding.report import rounded_up
+from anneal.rounding.report import gap, rounded_up
 from anneal.rounding.sequential import Progress, RoundedNetwork, round_network
 from anneal.rounding.sources import load_network
 from anneal.rounding.stored import Folder
@@ -289,7 +289,7 @@ def export(found: RoundedNetwork, path: Path, *, example: Tensor) -> dict[str, A
 
 def layer_rows(layers: Mapping[str, RoundedLayer]) -> list[dict[str, Any]]:
     """Return a row of figures for each layer."""
-    return [
+    rows = [
         {
             "layer": name,
             "rows": layer.levels.shape[0],
@@ -304,6 +304,7 @@ def layer_rows(layers: Mapping[str, RoundedLayer]) -> list[dict[str, Any]]:
         }
         for name, layer in layers.items()
     ]
+    return [{**row, "gap": gap(row)} for row in rows]
 
 
 def load_run(path: Pathlike) -> RoundedNetwork:

@@ -26,7 +26,8 @@ def neal(
 
 
 def sample(rows: LayerRows, sampler: Any, *, rng: np.random.Generator, **parameters: Any) -> Levels:
-    """Return the best that a dimod sampler finds for each row; it gets a seed and ``parameters``.
+    """Return the best that a dimod sampler finds for each row; it gets ``parameters``, and a seed
+    where it takes one.
 
     >>> from anneal.solvers.exact import ExactSampler
     >>> rows = LayerRows(np.array([[0.4, 0.6]]), np.eye(2)[None], *np.array([[[0, 0]], [[1, 1]]]),
@@ -35,13 +36,14 @@ def sample(rows: LayerRows, sampler: Any, *, rng: np.random.Generator, **paramet
     array([[0, 1]])
     """
     found = np.empty(rows.target.shape, np.int64)
+    seeded = "seed" in sampler.parameters
     for index in range(rows.num_rows):
         row = rows.row(index)
         model = row.bqm()
         if model.num_variables == 0:
             found[index] = row.lower
             continue
-        seed = int(rng.integers(2**31))
-        best = sampler.sample(model, seed=seed, **parameters).first.sample
+        told = {"seed": int(rng.integers(2**31))} if seeded else {}
+        best = sampler.sample(model, **told, **parameters).first.sample
         found[index] = row.decode(best)
     return found

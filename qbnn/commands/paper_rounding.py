@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from anneal.records import Record
 
 ROUNDING = Path("docs/results/rounding")
-_ADAROUND = "qbnn paper adaround-table"
 
 
 def adaround_table(
     out: Annotated[Path, typer.Option(help="Folder for rows and page.")] = ROUNDING,
     networks: Annotated[
         str | None,
-        typer.Option(help="Names, joined by commas. (efficientnet-lite0,mnist,fashion-mnist)"),
+        typer.Option(
+            help="Names, joined by commas. (efficientnet-lite0,mnist,fashion-mnist; without "
+            "photographs digits)"
+        ),
     ] = None,
     widths: Annotated[
         str | None, typer.Option(help="Of W4, W3, W4A8 and W8A8, joined by commas. (all)")
@@ -42,21 +44,29 @@ def adaround_table(
     What has a row is not done again: after Ctrl-C the same command goes on where it was.
     """
     from anneal.records import RecordFile
+    from qbnn.paper.rounding_methods import networks_at_hand
     from qbnn.paper.rounding_table import ROW_FILE, roundings, run_roundings, write_page
     from qbnn.terminal.console import make_folder, say
 
     given = {"networks": networks, "widths": widths, "methods": methods}
     names = {key: words_of(text) for key, text in given.items() if text is not None}
+    names.setdefault("networks", list(networks_at_hand(data_dir)))
     wanted = roundings(**names, num_calibration=calibration, limit=limit, size=size, seed=seed)
 
+    numbers = {"calibration": (calibration, 192), "limit": (limit, None), "size": (size, 160)}
+    numbers |= {"seed": (seed, 1), "threads": (threads, 1)}
+    told = [f"--{key} {text}" for key, text in given.items() if text is not None]
+    told += [f"--{key} {value}" for key, (value, usual) in numbers.items() if value != usual]
+    command = " ".join(["qbnn paper adaround-table", *told])
+
     def tell(done: int, total: int, row: Record) -> None:
-        write_page(out, command=_ADAROUND)
+        write_page(out, command=command)
         if not quiet:
             say(f"{done}/{total} {_rounding_line(row)}")
 
     records = RecordFile(make_folder(out) / ROW_FILE)
     run_roundings(wanted, records, data_dir=data_dir, num_threads=threads, progress=tell)
-    write_page(out, command=_ADAROUND)
+    write_page(out, command=command)
     if not quiet:
         print(out / "README.md")
 

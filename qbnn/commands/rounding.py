@@ -84,7 +84,7 @@ def round_weights(
         bool,
         typer.Option(
             "--corners/--all-levels",
-            help="The two levels around each weight, or all.",
+            help="The two levels around each target, or all.",
             rich_help_panel=HOW,
         ),
     ] = False,
@@ -182,9 +182,16 @@ def round_weights(
     An interrupted run keeps the layers that are done; --resume goes on.
     """
     from anneal.rounding.layers import RoundingOptions
+    from anneal.rounding.report import layer_table
     from anneal.rounding.runs import RunOptions, round_run
     from anneal.rounding.stored import SETTINGS
-    from qbnn.terminal.console import print_document, print_facts, progress_bar, say
+    from qbnn.terminal.console import (
+        print_document,
+        print_facts,
+        print_table,
+        progress_bar,
+        say,
+    )
     from qbnn.terminal.rounding import summary, with_time_left, write_page
     from qbnn.terminal.settings import parse_pairs
     from qbnn.training.runs import threads
@@ -241,6 +248,7 @@ def round_weights(
     elif quiet:
         print(out if found["kl"] is None else f"{found['kl']:.12g}")
     else:
+        print_table(layer_table(found["layers"]))
         print_facts(f"wrote {out}", {**summary(found), "page": str(out / "index.html")})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,7 +88,8 @@ METHODS: Mapping[str, Method] = {
         equalised=True,
     ),
     "adaround": Method(
-        "AdaRound's relaxation, 10,000 steps on the expectation, asymmetric",
+        "AdaRound's relaxation between the two levels around each target, 10,000 steps, "
+        "asymmetric",
         {"method": "relax", "centred": False, "corners": True},
     ),
     "gptq+bias": Method(
@@ -184,6 +185,15 @@ def load_case(
         parts = pixels, *dataset.test.batch(torch.arange(len(dataset.test))[:limit])
     network.eval()
     return Case(network, trace(network, parts[0][:1]), *parts, span)
+
+
+def networks_at_hand(data_dir: Pathlike | None) -> Sequence[str]:
+    """Return ``NETWORKS``, or the one of the digits alone where there are no photographs."""
+    try:
+        photographs(data_dir)
+    except InputError:
+        return ("digits",)
+    return NETWORKS
 
 
 def photographs(data_dir: Pathlike | None) -> Path:

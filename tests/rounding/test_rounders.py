@@ -165,6 +165,24 @@ def test_factors_make_the_hessian(order: str) -> None:
         assert np.allclose(made, matrix[np.ix_(taken, taken)])
 
 
+@pytest.mark.parametrize("solver", ["beam", "exact", "neal", "tabu", "dimod:ExactSolver"])
+def test_neighbourhoods_of_everything_are_the_problem(solver: str) -> None:
+    """By other rounders, solvers of ours and any dimod sampler, one without a seed too."""
+    rows = make_rows(3, 6, bits=2)
+    found = round_by("lns", rows, start=rows.nearest(), num_sweeps=1, sub_solver=solver)
+    assert rows.costs(found) == pytest.approx(least_costs(rows))
+
+
+@pytest.mark.parametrize("solver", ["exact", "dwave-greedy"])
+def test_neighbourhoods_by_any_solver_lower_the_cost(solver: str) -> None:
+    rows = make_rows(4, 24, bits=3)
+    begin = rows.nearest()
+    found = round_by("lns", rows, start=begin, num_sweeps=1, size=6, sub_solver=solver)
+    assert (rows.costs(found) < rows.costs(begin)).all()
+    with pytest.raises(InputError, match="unknown solver 'sbeam'"):
+        round_by("lns", rows, sub_solver="sbeam")
+
+
 def test_no_move_of_two_pays_after_a_descent() -> None:
     rows = make_rows(fan_in=8)
     levels = round_by("flip", rows)

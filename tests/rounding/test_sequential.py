@@ -150,6 +150,21 @@ def test_a_dead_input_keeps_its_weight() -> None:
     assert np.allclose(target[:, 2], weights[:, 2])
 
 
+@pytest.mark.parametrize("method", ["gptq", "lns"])
+@pytest.mark.parametrize("ridge", ["held-out", 0.01, 0.0])
+def test_inputs_that_hardly_vary_have_a_problem_all_the_same(method: str, ridge: Any) -> None:
+    """Images that are one and the same, and wide sigmoids, whose mean is all there is."""
+    torch.manual_seed(3)
+    wide = nn.Sequential(nn.Linear(64, 256), nn.Sigmoid(), nn.Linear(256, 256), nn.Sigmoid())
+    model = nn.Sequential(*wide, nn.Linear(256, 10)).eval()
+    options = RoundingOptions(method=method, ridge=ridge)
+    for pixels in (torch.rand(1, 64).expand(40, 64), torch.rand(200, 64)):
+        traced = trace(model, pixels[:1])
+        found = round_network(traced, pixels, options)
+        for layer in found.layers.values():
+            assert np.isfinite(layer.bias).all() and np.isfinite(layer.cost)
+
+
 @pytest.mark.parametrize("method", ["nearest", "babai", "lns"])
 @pytest.mark.parametrize("activation_bits", [None, 8])
 def test_many_bits_keep_the_network(method: str, activation_bits: int | None) -> None:
