@@ -25,7 +25,8 @@ def make_halves(groups: int, per: int, n: int, *, seed: int = 0) -> Halves:
 def test_the_best_rounding_is_proved_and_none_is_better(groups: int) -> None:
     halves = make_halves(groups, 12 // groups, 6)
     found = {name: solve_layer(halves, name, 3) for name in ("gptq", "lns", "exact")}
-    assert found["exact"]["proved"] == 1
+    assert found["exact"]["proved"] == found["exact"]["optimal"] == 1
+    assert (found["gptq"]["optimal"] < 1) == (found["gptq"]["cost"] > found["exact"]["cost"])
     for result in found.values():
         assert found["exact"]["cost"] <= result["cost"] * (1 + 1e-9)
         assert found["exact"]["bound"] <= result["cost"] * (1 + 1e-9) and result["cost"] < 1

@@ -7,6 +7,7 @@ import itertools
 import dimod
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from anneal.rounding.grids import Grid, make_grid
 from anneal.rounding.rows import LayerRows, Levels
 from anneal.rounding.spheres import search
 from anneal.testing import check_problem
+from qbnn.layers import DeformedLinear
 from qbnn.paper import plain_relaxation
 
 # As few steps as show the laws; the reference by dimod samples every row on its own.
@@ -251,6 +253,23 @@ def test_one_bit_is_an_ising_model() -> None:
     assert ground.energy == pytest.approx(least_costs(rows)[0])
 
 
+def test_a_probabilistic_layer_becomes_a_binary_one_by_the_same_code() -> None:
+    """Spin means θ to ±1, for the activations that the layer reads: closer than their signs are."""
+    layer = DeformedLinear(12, 5, generator=torch.Generator().manual_seed(2))
+    theta = layer.weight.spin.detach().double().numpy()
+    rng = np.random.default_rng(3)
+    spins = np.sign(rng.normal(size=(400, 4)) @ rng.normal(size=(4, 12)) + 0.4)
+    rows = LayerRows.of(
+        theta, spins.T @ spins[None] / 400, Grid(np.full(5, 2.0), np.full(5, -0.5), -1, 0)
+    )
+    assert np.allclose(rows.nearest() * 2 + 1, np.sign(theta))
+    binary = 2 * round_by("lns", rows) + 1
+    outputs, signs = ((spins @ (w - theta).T) ** 2 for w in (binary, np.sign(theta)))
+    assert set(np.unique(binary)) == {-1, 1}
+    assert rows.costs((binary - 1) // 2) == pytest.approx(least_costs(rows))
+    assert outputs.mean() < 0.8 * signs.mean()
+
+
 def test_a_constant_shifts_the_cost_alone() -> None:
     rows = make_rows()
     more = LayerRows.of(
@@ -322,6 +341,14 @@ def test_the_step_of_least_error_is_no_worse_than_the_range() -> None:
         for method in ("mse", "minmax")
     ]
     assert (errors[0] <= errors[1]).all() and errors[0].sum() < 0.9 * errors[1].sum()
+
+
+def test_steps_by_the_hessian_lose_less_where_it_counts() -> None:
+    rng = np.random.default_rng(4)
+    weights, counts = rng.standard_t(3, size=(20, 50)), rng.lognormal(0, 2, 50)
+    grids = make_grid(weights, 3), make_grid(weights, 3, method="hessian", importance=counts)
+    plain, counted = ((counts * (grid.nearest(weights) - weights) ** 2).sum(1) for grid in grids)
+    assert (counted <= plain * (1 + 1e-9)).all() and counted.sum() < 0.9 * plain.sum()
 
 
 @pytest.mark.parametrize(
