@@ -12,7 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from anneal.rounding.onnx_assembly import Assembly, Operation
-from anneal.rounding.onnx_places import average_pool, conv, global_pool, max_pool, pad, resize
+from anneal.rounding.onnx_places import (
+    average_pool,
+    conv,
+    global_pool,
+    max_pool,
+    pad,
+    resize,
+    transposed_conv,
+)
 
 Builder = Callable[[Assembly, Operation], fx.Node]
 LARGEST = 3e38  # what lies beyond stands for no bound, in files before opset 11
@@ -248,6 +256,7 @@ OPERATORS: dict[str, Builder] = {
     "Clip": _clip,
     "Concat": _concat,
     "Conv": conv,
+    "ConvTranspose": transposed_conv,
     "Div": _arithmetic(operator.truediv),
     "Dropout": _same,
     "Elu": _plain(F.elu, alpha=("alpha", 1.0)),

@@ -85,6 +85,25 @@ def conv(net: Assembly, op: Operation) -> fx.Node:
     return net.module(op, nn.Conv2d(fan_in * groups, out, kernel, **options), x, **state)
 
 
+def transposed_conv(net: Assembly, op: Operation) -> fx.Node:
+    """A layer that rounding leaves in float, and names."""
+    weight, x = net.weights(op, 1), net.value(op.inputs[0])
+    if op.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in op.attributes:
+        raise op.refuse("its padding is said by what comes out")
+    kernel, stride, dilation, before, after = _window(net, op, weight.shape[2:])
+    more = _pair(op.get("output_padding", (0, 0)))
+    if before != after:
+        raise op.refuse("its padding differs between sides")
+    state = {"weight": weight}
+    if net.constant(op, 2) is not None:
+        state["bias"] = net.weights(op, 2)
+    (fan_in, out), groups = weight.shape[:2], op.get("group", 1)
+    options: dict[str, Any] = {"stride": stride, "padding": before, "dilation": dilation}
+    options |= {"output_padding": more, "groups": groups, "bias": "bias" in state}
+    layer = nn.ConvTranspose2d(fan_in, out * groups, kernel, device="meta", **options)
+    return net.module(op, layer, x, **state)
+
+
 def max_pool(net: Assembly, op: Operation) -> fx.Node:
     window, x = _window(net, op, op.get("kernel_shape", ())), net.value(op.inputs[0])
     kernel, stride, dilation, padding, _ = window

@@ -296,6 +296,22 @@ def test_windows_of_any_kind(
     agrees(save(model([node], constants, opset=13), path))
 
 
+@pytest.mark.parametrize("group", [1, 3])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_transposed_convolution_is_there_and_stays_in_float(
+    tmp_path: Path, group: int, bias: bool
+) -> None:
+    draws = np.random.default_rng(group)
+    options = {"strides": [2, 1], "pads": [1, 0, 1, 0], "output_padding": [1, 0], "group": group}
+    up = helper.make_node("ConvTranspose", ["x", "w", *["b"] * bias], ["u"], name="up", **options)
+    nodes = [up, ONE("Conv", ["u", "v"], ["y"], name="out")]
+    shapes = {"w": (3, 2, 3, 2), "v": (2, 2 * group, 1, 1)} | ({"b": (2 * group,)} if bias else {})
+    weights = {key: draws.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+    found = agrees(save(model(nodes, weights), tmp_path / "net.onnx"))
+    traced = trace(found, images(1).float())
+    assert list(traced.layers) == ["out"] and list(traced.unsupported) == ["up"]
+
+
 def test_products_and_sums_become_a_layer_with_a_bias(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], name="model/conv/Conv2D"),
@@ -556,6 +572,18 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any], str]] = {
         {"a": np.ones(3, np.float32)},
         {},
         "training mode",
+    ),
+    "transposed": (
+        [ONE("ConvTranspose", ["x", "w"], ["y"], pads=[1, 0, 0, 0])],
+        {"w": SQUARE},
+        {},
+        "differs between sides",
+    ),
+    "size of what comes out": (
+        [ONE("ConvTranspose", ["x", "w"], ["y"], output_shape=[9, 9])],
+        {"w": SQUARE},
+        {},
+        "said by what comes out",
     ),
     "groups": ([ONE("Conv", ["x", "w"], ["y"], group=2)], {"w": SQUARE}, {}, "divisible"),
     "wide norm": ([ONE("LRN", ["x"], ["y"], size=2)], {}, {}, "even"),
