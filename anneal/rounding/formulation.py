@@ -26,14 +26,14 @@ class InputMoments:
     """Means over all places where a layer reads its input, for each group of channels.
 
     second: E[xxᵀ], cross: E[xfᵀ], (groups, n, n); mean: E[x], float_mean: E[f], (groups, n). count:
-    how many places. Without a float network beside it f is x.
+    how many places, or of each group, (groups,). Without a float network beside it f is x.
     """
 
     second: Floats
     mean: Floats
     cross: Floats
     float_mean: Floats
-    count: int
+    count: int | Floats
 
     @classmethod
     def of(cls, inputs: Floats, floats: Floats | None = None) -> InputMoments:
@@ -52,8 +52,16 @@ class InputMoments:
     def __add__(self, other: InputMoments) -> InputMoments:
         """Return the moments over the places of both."""
         count = self.count + other.count
+
+        def joined(one: Floats, more: Floats) -> Floats:
+            shape = (-1, *[1] * (one.ndim - 1))
+            counts = (np.reshape(part, shape) for part in (self.count, other.count))
+            a, b = counts
+            found: Floats = (one * a + more * b) / np.maximum(a + b, 1)
+            return found
+
         second, mean, cross, float_mean = (
-            (getattr(self, name) * self.count + getattr(other, name) * other.count) / count
+            joined(getattr(self, name), getattr(other, name))
             for name in ("second", "mean", "cross", "float_mean")
         )
         return InputMoments(second, mean, cross, float_mean, count)

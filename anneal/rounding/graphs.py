@@ -47,6 +47,12 @@ class Traced:
         assert isinstance(found, Layer)
         return found
 
+    def clip_after(self, name: str) -> tuple[float, float] | None:
+        """Return the ends between which what reads a layer passes its outputs on, if it clips."""
+        (node,) = (node for node in self.module.graph.nodes if node.target == name)
+        after = readers(node)
+        return clip(self.module, after[0]) if len(after) == 1 else None
+
     def copy(self) -> Traced:
         """Return a copy that shares no tensor; pickled, the graph would lose its shapes."""
         return copy.deepcopy(self)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from anneal.rounding.formulation import InputMoments
 from anneal.rounding.tracing import Layer
 
+ENOUGH = 4096  # places that are unfolded at once where each output has moments of its own
 PLACES = 2  # as many for each weight of a row are unfolded at once, or more
 
 
@@ -66,3 +67,40 @@ def moments(layer: Layer, inputs: Tensor, floats: Tensor | None = None) -> Input
     sums = second, mean, second if floats is None else cross, float_mean
     arrays = [part.double().numpy() / count for part in sums]
     return InputMoments(arrays[0], arrays[1], arrays[2], arrays[3], count)
+
+
+@torch.no_grad()
+def active_moments(
+    layer: Layer, inputs: Tensor, floats: Tensor, ends: tuple[float, float]
+) -> InputMoments:
+    """Return moments for each output over the places where the float one lies within ``ends``.
+
+    Beyond them the activation that follows is flat, and what the rounding does there is lost
+    (AdaRound, eq. 25, to second order). As many groups as outputs; ``count`` of each.
+    """
+    groups = 1 if isinstance(layer, nn.Linear) else layer.groups
+    weights = layer.weight.flatten(1).view(groups, -1, layer.weight[0].numel())
+    per, fan_in = weights.shape[1:]
+    bias = torch.zeros(len(layer.weight)) if layer.bias is None else layer.bias
+    second, cross = (torch.zeros(groups, per, fan_in, fan_in) for _ in range(2))
+    mean, float_mean = (torch.zeros(groups, per, fan_in) for _ in range(2))
+    count = torch.zeros(groups, per)
+    places = 1 if isinstance(layer, nn.Linear) else inputs[0, 0].numel()
+    step = -(-ENOUGH // places)
+    for x, f in zip(inputs.split(step), floats.split(step), strict=True):
+        rows, across = unfolded(layer, x), unfolded(layer, f)
+        outputs = weights @ across + bias.view(groups, per, 1)
+        active = ((outputs > ends[0]) & (outputs < ends[1])).to(rows)
+        for number in range(per):
+            masked = rows * active[:, number, None]
+            second[:, number].baddbmm_(masked, rows.transpose(1, 2))
+            cross[:, number].baddbmm_(masked, across.transpose(1, 2))
+        mean += active @ rows.transpose(1, 2)
+        float_mean += active @ across.transpose(1, 2)
+        count += active.sum(2)
+    second = (second + second.transpose(2, 3)) / 2
+    sums = (part.double().flatten(0, 1).numpy() for part in (second, mean, cross, float_mean))
+    counts = count.double().flatten().numpy()
+    many = np.maximum(counts, 1)
+    arrays = [part / many.reshape(-1, *[1] * (part.ndim - 1)) for part in sums]
+    return InputMoments(arrays[0], arrays[1], arrays[2], arrays[3], counts)

@@ -23,7 +23,7 @@ from anneal.rounding.formulation import (
 )
 from anneal.rounding.graphs import Traced, bias_of
 from anneal.rounding.grids import Floats, Grid, make_grid
-from anneal.rounding.inputs import moments, weight_rows
+from anneal.rounding.inputs import active_moments, moments, weight_rows
 from anneal.rounding.planes import babai
 from anneal.rounding.quantisers import Quantiser, quantise_inputs, range_of
 from anneal.rounding.rows import LayerRows
@@ -31,6 +31,7 @@ from anneal.rounding.steps import searched
 from anneal.rounding.tracing import Layer
 
 SEARCHED = "searched"
+MOST_ACTIVE = 2**25  # of the matrices of all outputs of a layer: 256 MiB each
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ class RoundingOptions:
     :func:`~anneal.rounding.steps.searched`. ``activation_bits``: of each layer's
     input, one grid for all of it, over a range by ``minmax``, ``mse`` or ``percentile``.
     ``correct``: where the bias is no part of the problem (``centred``), let it make up for the mean
-    of what rounding changes, before the next layer comes: b̂ = b + W E[x] − Ŵ E[x]. ``bounds``: also
-    say below which cost no rounding of a layer can be.
+    of what rounding changes, before the next layer comes: b̂ = b + W E[x] − Ŵ E[x].
+    ``activation_aware``: outputs count where the activation that follows passes them on, see
+    :func:`~anneal.rounding.inputs.active_moments`; but of no more than ``MOST_ACTIVE`` numbers.
+    ``bounds``: also say below which cost no rounding of a layer can be.
     """
 
     bits: int = 4
@@ -61,6 +64,7 @@ class RoundingOptions:
     scale: str = "mse"
     activation_bits: int | None = None
     activation_range: str = "mse"
+    activation_aware: bool = False
     bounds: bool = False
     seed: int = 0
 
@@ -92,17 +96,22 @@ def round_layer(
     options: RoundingOptions,
     *,
     given: tuple[float, float] | None,
+    ends: tuple[float, float] | None,
     rng: np.random.Generator,
     num_threads: int,
 ) -> RoundedLayer:
-    """Return a layer rounded for its inputs, which have a given range or one to be measured."""
+    """Return a layer rounded for its inputs, which have a given range or one to be measured.
+
+    ``ends``: between which the activation that follows passes its outputs on; None for all.
+    """
     started = time.perf_counter()
     quantiser = None
     if options.activation_bits is not None:
         span = given or range_of(inputs, options.activation_bits, options.activation_range)
         quantiser = Quantiser.over(*span, options.activation_bits)
         inputs = [quantiser(batch) for batch in inputs]
-    halves = _moments(layer, inputs, floats)
+    aware = ends if options.activation_aware and _fits(layer) else None
+    halves = _moments(layer, inputs, floats, aware)
     total = halves[0] + halves[1]
     weights = weight_rows(layer)
     grid = layer_grid(weights, options, total=total, num_threads=num_threads)
@@ -176,15 +185,26 @@ def quantise_layers(traced: Traced, layers: Mapping[str, RoundedLayer]) -> None:
     quantise_inputs(traced.module, quantisers)
 
 
+def _fits(layer: Layer) -> bool:
+    return layer.weight.numel() * layer.weight[0].numel() <= MOST_ACTIVE
+
+
 def _moments(
-    layer: Layer, inputs: Sequence[Tensor], floats: Sequence[Tensor]
+    layer: Layer,
+    inputs: Sequence[Tensor],
+    floats: Sequence[Tensor],
+    ends: tuple[float, float] | None,
 ) -> tuple[InputMoments, InputMoments]:
     """Return the moments over every second batch and over the others, or of one batch's halves."""
     if len(inputs) == 1:
         inputs, floats = inputs[0].tensor_split(2), floats[0].tensor_split(2)
     pairs = list(zip(inputs, floats, strict=True))
+
+    def measure(x: Tensor, f: Tensor) -> InputMoments:
+        return moments(layer, x, f) if ends is None else active_moments(layer, x, f, ends)
+
     one, other = (
-        functools.reduce(operator.add, (moments(layer, x, f) for x, f in half))
+        functools.reduce(operator.add, (measure(x, f) for x, f in half))
         for half in (pairs[::2], pairs[1::2])
     )
     return one, other

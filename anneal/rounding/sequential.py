@@ -71,6 +71,7 @@ def round_network(
                     floats,
                     options,
                     given=ranges.get(name),
+                    ends=traced.clip_after(name),
                     rng=rng,
                     num_threads=num_threads,
                 )

@@ -111,6 +111,14 @@ def round_weights(
             rich_help_panel=HOW,
         ),
     ] = None,
+    activation_aware: Annotated[
+        bool,
+        typer.Option(
+            "--activation-aware",
+            help="Count outputs where the activation that follows passes them on.",
+            rich_help_panel=HOW,
+        ),
+    ] = False,
     bounds: Annotated[
         bool,
         typer.Option(
@@ -213,6 +221,7 @@ def round_weights(
         scale=scale,
         activation_bits=activation_bits,
         activation_range="mse" if ranges == "statistics" else ranges,
+        activation_aware=activation_aware,
         bounds=bounds,
         seed=seed,
     )

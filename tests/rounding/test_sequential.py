@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from anneal.errors import InputError
 from anneal.rounding.formulation import RIDGES, Formulation, InputMoments, output_error
 from anneal.rounding.graphs import bias_of, trace
 from anneal.rounding.grids import make_grid
-from anneal.rounding.inputs import moments, unfolded, weight_rows
+from anneal.rounding.inputs import active_moments, moments, unfolded, weight_rows
 from anneal.rounding.layers import RoundedLayer, RoundingOptions
 from anneal.rounding.quantisers import Quantiser, range_of
 from anneal.rounding.sequential import round_network
@@ -148,6 +149,74 @@ def test_a_dead_input_keeps_its_weight() -> None:
     weights = np.random.default_rng(0).normal(size=(4, 5))
     target = Formulation().target(weights, InputMoments.of(inputs, floats))
     assert np.allclose(target[:, 2], weights[:, 2])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(5, 4),
+        nn.Conv2d(4, 6, 3, padding=1, groups=2),
+        nn.Conv2d(3, 4, 1, bias=False),
+        nn.Conv2d(4, 4, 3, stride=2, groups=4),
+    ],
+)
+@pytest.mark.parametrize("ends", [(0.0, 0.3), (0.0, math.inf), (50.0, 60.0)])
+def test_active_moments_are_those_of_the_places_that_are_passed_on(
+    layer: nn.Conv2d | nn.Linear, ends: tuple[float, float]
+) -> None:
+    """Of two batches that are added, also for outputs that nothing passes on."""
+    torch.manual_seed(0)
+    size = (6, 5) if isinstance(layer, nn.Linear) else (6, layer.in_channels, 5, 5)
+    x, f = torch.randn(2, *size)
+    parts = zip(x.split(4), f.split(4), strict=True)
+    one, other = (active_moments(layer, *part, ends) for part in parts)
+    found = one + other
+    rows, across = (unfolded(layer, part).double().numpy() for part in (x, f))
+    groups = len(rows)
+    weights = weight_rows(layer).reshape(groups, -1, rows.shape[1])
+    bias = np.zeros(weights.shape[:2]) if layer.bias is None else layer.bias.detach().numpy()
+    outputs = weights @ across + bias.reshape(groups, -1, 1)
+    for index, output in enumerate(outputs.reshape(-1, outputs.shape[2])):
+        inside = (output > ends[0]) & (output < ends[1])
+        a, b = (part[index // weights.shape[1]][:, inside] for part in (rows, across))
+        count = max(inside.sum(), 1)
+        assert found.count[index] == inside.sum()
+        for ours, theirs in (
+            (found.second, a @ a.T), (found.cross, a @ b.T),
+            (found.mean, a.sum(1)), (found.float_mean, b.sum(1)),
+        ):  # fmt: skip
+            assert np.allclose(ours[index], theirs / count, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["gptq", "lns"])
+def test_counting_what_is_passed_on_keeps_more_of_it(method: str) -> None:
+    """Of inputs that were not seen, with biases by which a third of the outputs is passed on."""
+    losses = np.zeros(2)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(24, 40), nn.ReLU(), nn.Linear(40, 5)).eval()
+        x = torch.randn(4000, 6) @ torch.randn(6, 24) + 0.2 * torch.randn(4000, 24)
+        with torch.no_grad():
+            first = model[0]
+            assert isinstance(first, nn.Linear)
+            first.bias -= 0.5 * first(x).std(0)
+            wanted = model[:2](x[2000:])
+            for aware in (False, True):
+                told = RoundingOptions(bits=3, method=method, ridge=0.01, activation_aware=aware)
+                found = round_network(trace(model, x[:1]), x[:2000], told).traced.layer("0")
+                losses[int(aware)] += float((F.relu(found(x[2000:])) - wanted).square().mean())
+    assert losses[1] < 0.95 * losses[0]
+
+
+def test_without_a_clip_there_is_nothing_to_be_aware_of() -> None:
+    model = nn.Sequential(nn.Linear(8, 6), nn.Sigmoid(), nn.Linear(6, 3)).eval()
+    x = torch.rand(60, 8)
+    levels = [
+        round_network(trace(model, x[:1]), x, RoundingOptions(activation_aware=aware)).layers
+        for aware in (False, True)
+    ]
+    for name in levels[0]:
+        assert np.array_equal(levels[0][name].levels, levels[1][name].levels)
 
 
 @pytest.mark.parametrize("method", ["gptq", "lns"])
