@@ -32,7 +32,7 @@ from qbnn.paper.pages import rows_of, write_rows_page
 from qbnn.paper.rounding_methods import load_case
 
 JOB, ROW_FILE, PAGE = "rounding-layers", "layers.jsonl", "layers.md"
-# Rounders, and with what keywords.
+# Rounders, what they are told after a comma, and with what keywords.
 SOLVERS: Mapping[str, Mapping[str, Any]] = {
     "flip": {},
     "gptq": {},
@@ -45,6 +45,7 @@ SOLVERS: Mapping[str, Mapping[str, Any]] = {
     "relax+lns": {},
     "exact": {},
     "anneal, two levels": {},
+    "anneal, 500 sweeps, two levels": {"num_sweeps": 500},
     "neal, two levels": {},
     "gptq, ridge held out": {},
     "lns, ridge held out": {},
@@ -142,7 +143,7 @@ def solve_layer(halves: Halves, solver: str, bits: int, *, seed: int = 1) -> dic
     """
     grid = make_grid(halves.weights, bits)
     plain = Formulation(centred=True, asymmetric=False)
-    formulation, name = plain, solver.removesuffix(TWO_LEVELS).removesuffix(OWN_RIDGE)
+    formulation, name = plain, solver.split(", ")[0]
     rng = np.random.default_rng(seed)
     started = time.process_time()
     if solver.endswith(OWN_RIDGE):
