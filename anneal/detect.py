@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from anneal.ising import DENSE_ABOVE, Couplings, Ising, integer_scale
+from anneal.ising import DENSE_ABOVE, Couplings, Ising, integer_scale, rows_of_matrix
 from anneal.kernels.cliques import disjoint_cliques, subtract_outer
 from anneal.squares import Squares
 
@@ -103,7 +103,7 @@ def _of_all(J: Couplings, rng: np.random.Generator) -> Found | None:
     if found is None:
         return None
     amounts, unit = found
-    stored = np.count_nonzero(J)
+    stored = int(rows_of_matrix(J).coupled.sum())
     indptr, indices, values = subtract_outer(J, amounts, unit, ROUNDING, stored // FALL)
     if indptr[-1] < 0:
         return None

@@ -55,8 +55,7 @@ class InputMoments:
 
         def joined(one: Floats, more: Floats) -> Floats:
             shape = (-1, *[1] * (one.ndim - 1))
-            counts = (np.reshape(part, shape) for part in (self.count, other.count))
-            a, b = counts
+            a, b = (np.reshape(part, shape) for part in (self.count, other.count))
             found: Floats = (one * a + more * b) / np.maximum(a + b, 1)
             return found
 

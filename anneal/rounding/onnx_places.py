@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from anneal.rounding.onnx_assembly import Assembly, Operation
 
@@ -70,15 +70,21 @@ def _pair(numbers: Sequence[int]) -> Pair:
     return height, width
 
 
+def _state(net: Assembly, op: Operation) -> dict[str, Tensor]:
+    """Return the weights of a convolution, and its bias where it has one."""
+    state: dict[str, Tensor] = {"weight": net.weights(op, 1)}
+    if net.constant(op, 2) is not None:
+        state["bias"] = net.weights(op, 2)
+    return state
+
+
 def conv(net: Assembly, op: Operation) -> fx.Node:
     weight, x = net.weights(op, 1), net.value(op.inputs[0])
     window, groups = _window(net, op, weight.shape[2:]), op.get("group", 1)
     kernel, stride, dilation, before, after = window
     if before != after:
         x, before = window.pad(net, x), (0, 0)
-    state = {"weight": weight}
-    if net.constant(op, 2) is not None:
-        state["bias"] = net.weights(op, 2)
+    state = _state(net, op)
     out, fan_in = weight.shape[:2]
     options: dict[str, Any] = {"stride": stride, "padding": before, "dilation": dilation}
     options |= {"groups": groups, "bias": "bias" in state, "device": "meta"}
@@ -94,9 +100,7 @@ def transposed_conv(net: Assembly, op: Operation) -> fx.Node:
     more = _pair(op.get("output_padding", (0, 0)))
     if before != after:
         raise op.refuse("its padding differs between sides")
-    state = {"weight": weight}
-    if net.constant(op, 2) is not None:
-        state["bias"] = net.weights(op, 2)
+    state = _state(net, op)
     (fan_in, out), groups = weight.shape[:2], op.get("group", 1)
     options: dict[str, Any] = {"stride": stride, "padding": before, "dilation": dilation}
     options |= {"output_padding": more, "groups": groups, "bias": "bias" in state}
