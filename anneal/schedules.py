@@ -144,7 +144,8 @@ def measured(
     spread = field_spread(ising)
     if not len(spread):
         return closed_form(ising)
-    hot, cold = 2 * float(spread.max()), 1e-3 * float(np.quantile(_beside_squares(ising), 0.05))
+    beside = spread if ising.squares is None else _beside_squares(ising)
+    hot, cold = 2 * float(spread.max()), 1e-3 * float(np.quantile(beside, 0.05))
     per_e_fold = STEPS_PER_E_FOLD if ising.squares is None else STEPS_WITH_SQUARES
     ladder = np.geomspace(hot, cold, max(24, math.ceil(per_e_fold * math.log(hot / cold))))
     replicas = layout.replicas(rng)
