@@ -52,7 +52,7 @@ def anneal(
     best = flip(rows, rng=rng, start=start, num_threads=num_threads)
     begin, least = best, rows.costs(best)
     for read in range(num_reads):
-        among = rows.near_target() if read % 2 else rows
+        among = rows.around(rows.target) if read % 2 else rows
         inside = np.clip(begin, among.lower, among.upper)
         found = _annealed(among, inside, rng=rng, num_sweeps=num_sweeps, num_threads=num_threads)
         levels = flip(rows, rng=rng, start=found, num_threads=num_threads)

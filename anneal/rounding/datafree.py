@@ -89,7 +89,8 @@ def _round(
     started = time.perf_counter()
     weights, bias = weight_rows(layer), bias_of(layer).detach().double().numpy()
     grid = layer_grid(weights, options)
-    rows = LayerRows.of(weights, np.eye(weights.shape[1])[None], grid, corners=options.corners)
+    around = weights if options.corners else None
+    rows = LayerRows.of(weights, np.eye(weights.shape[1])[None], grid, around=around)
     levels = get_rounder(options.method)(rows, rng=rng)
     posed = judge_rows(rows, levels, rows.nearest(), bounds=options.bounds)
     return RoundedLayer(

@@ -102,12 +102,14 @@ class Formulation:
     ) -> LayerRows:
         """Return the problem of rounding weights, (rows, n), to a grid.
 
-        Raises :class:`~anneal.errors.InputError` for moments that are not finite.
+        ``corners``: to the two levels around each weight alone, wherever its target is. Raises
+        :class:`~anneal.errors.InputError` for moments that are not finite.
         """
         if not all(np.isfinite(part).all() for part in (moments.second, moments.cross)):
             raise InputError("an input of the layer is not finite")
         target = self.target(weights, moments)
-        return LayerRows.of(target, self.curvature(moments), grid, corners=corners)
+        around = weights if corners else None
+        return LayerRows.of(target, self.curvature(moments), grid, around=around)
 
     def bias(self, weights: Floats, rounded: Floats, bias: Floats, moments: InputMoments) -> Floats:
         """Return the bias that goes with rounded weights, (rows,)."""

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from anneal.errors import InputError
 from anneal.rounding.nodes import clip, readers, shape
+from anneal.rounding.onnx_kept import KeptOperator
 from anneal.rounding.tracing import Layer, record, stored_tensor
 
 
@@ -30,9 +31,9 @@ class Traced:
 
     ``layers``: the names of those that can be rounded, in the order in which they run; each is an
     ``nn.Conv2d`` padded with zeros or an ``nn.Linear``, has a bias and runs once. ``unsupported``:
-    what else has weights, and why it stays in float. ``statistics``: of the outputs of folded
-    layers (and of normalisations that could not be folded), mean β and deviation ``|γ|``.
-    ``replaced_relu6``: nodes that were ReLU6 and are ReLU.
+    what else has weights or is none of torch's, and why it stays in float. ``statistics``: of the
+    outputs of folded layers (and of normalisations that could not be folded), mean β and deviation
+    ``|γ|``. ``replaced_relu6``: nodes that were ReLU6 and are ReLU.
     """
 
     module: GraphModule
@@ -95,6 +96,9 @@ def _survey(module: GraphModule) -> tuple[list[str], dict[str, str]]:
     uses = Counter(tensor.data_ptr() for found in weights.values() for tensor in found)
     layers, reasons = [], {}
     for node, found in weights.items():
+        kept = module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(kept, KeptOperator):
+            reasons[node.target] = kept.reason
         if not found:
             continue
         num_uses = max(uses[tensor.data_ptr()] for tensor in found)

@@ -40,7 +40,7 @@ class RoundingOptions:
 
     ``method``: a name in ``ROUNDERS``, with its ``parameters``. ``ridge``: a share of the mean
     diagonal, or ``held-out``, what :func:`held_out_ridge` finds.
-    ``corners``: the two levels around each target alone. ``scale``: steps as
+    ``corners``: the two levels around each weight alone. ``scale``: steps as
     :func:`~anneal.rounding.grids.make_grid` has them, or ``searched`` as
     :func:`~anneal.rounding.steps.searched`. ``activation_bits``: of each layer's
     input, one grid for all of it, over a range by ``minmax``, ``mse`` or ``percentile``.
@@ -122,17 +122,17 @@ def round_layer(
     formulation = Formulation(options.centred, options.asymmetric, float(ridge))
     rows = formulation.rows(weights, total, grid, corners=options.corners)
     if options.scale == SEARCHED:
-        target = grid.weights(rows.target)
+        target, around = grid.weights(rows.target), weights if options.corners else None
         grid = searched(
             target,
             rows.hessian,
             grid,
-            corners=options.corners,
+            around=around,
             per_row=options.per_row,
             rng=rng,
             num_threads=num_threads,
         )
-        rows = LayerRows.of(target, rows.hessian, grid, corners=options.corners)
+        rows = LayerRows.of(target, rows.hessian, grid, around=around)
     round_rows = get_rounder(options.method)
     levels = round_rows(rows, rng=rng, num_threads=num_threads, **options.parameters)
     new, plain = grid.weights(levels), grid.nearest(weights)

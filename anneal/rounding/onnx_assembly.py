@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -14,8 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from anneal.errors import InputError
+from anneal.rounding.onnx_kept import KeptOperator
 
 EMPTY = fx.GraphModule({}, fx.Graph())  # whose attributes are names that nothing else may have
+
+
+class LackingError(InputError):
+    """A node that torch has nothing for; it is kept as it is."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +41,20 @@ class Operation:
         return self.attributes.get(key, default)
 
     def refuse(self, reason: str) -> InputError:
-        """Return the error for what torch or the rounding does not have."""
+        """Return the error for what no network of images does."""
         return InputError(f"{self}: {reason}")
+
+    def lacks(self, reason: str) -> LackingError:
+        """Return the error for what torch has no module or function for."""
+        return LackingError(f"{self}: {reason}")
 
 
 @dataclass
 class Assembly:
     """A torch.fx graph while it is built from ONNX nodes, in the order in which they run.
 
-    ``shapes``: of every value; the first dimension of what is computed counts images.
+    ``shapes``: of every value; the first dimension of what is computed counts images. ``whole``:
+    the values that are no floats.
     ``constants``: what is stored. ``num_readers``: how often a value is read. ``nodes``: values
     that have been built. ``owned``: modules and tensors of the network by name; ``made_by``:
     the modules among them that give values, by the names of these.
@@ -54,6 +64,7 @@ class Assembly:
     shapes: Mapping[str, tuple[int, ...]]
     constants: Mapping[str, NDArray[Any]]
     num_readers: Mapping[str, int]
+    whole: Set[str] = frozenset()
     graph: fx.Graph = field(default_factory=fx.Graph)
     nodes: dict[str, fx.Node] = field(default_factory=dict)
     owned: dict[str, nn.Module | Tensor] = field(default_factory=dict)
@@ -84,7 +95,7 @@ class Assembly:
         """Return an input that has to be stored; None where it is not given."""
         name = op.inputs[place] if len(op.inputs) > place else ""
         if name and name not in self.constants:
-            raise op.refuse(f"its input '{name}' is computed, not stored")
+            raise op.lacks(f"its input '{name}' is computed, not stored")
         return self.constants[name] if name else None
 
     def tensor(self, name: str, *, transposed: bool = False) -> nn.Parameter:
@@ -114,6 +125,12 @@ class Assembly:
         self.made_by[op.output] = module.requires_grad_(False)
         name = self._own(_layer_name(op, op.inputs[1]), module)
         return self.graph.call_module(name, (x,))
+
+    def keep(self, op: Operation, model: bytes, reason: str) -> fx.Node:
+        """Call a node as it is, as a module of its own."""
+        computed = dict.fromkeys(name for name in op.inputs if name and name not in self.constants)
+        name = self._own(op.name, KeptOperator(model, reason))
+        return self.graph.call_module(name, tuple(map(self.value, computed)))
 
     def _own(self, name: str, what: nn.Module | Tensor) -> str:
         """Keep a module or a tensor under a name of torch's kind; return the name."""

@@ -21,6 +21,7 @@ from anneal.errors import InputError, first_line
 from anneal.files import Pathlike, write_bytes
 from anneal.registry import load_extra
 from anneal.rounding.layers import RoundedLayer
+from anneal.rounding.onnx_kept import put_back
 from anneal.rounding.quantisers import Quantiser
 from anneal.rounding.sequential import RoundedNetwork
 
@@ -168,6 +169,7 @@ def _exported(onnx: Any, module: GraphModule, example: Tensor) -> Any:
             dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
         )
     model = onnx.version_converter.convert_version(onnx.load_from_string(data.getvalue()), OPSET)
+    put_back(onnx, model, OPSET)
     model.ir_version, model.producer_name, model.producer_version = IR_VERSION, "anneal", ""
     return model
 

@@ -1,7 +1,8 @@
 """Networks out of ONNX files, as torch.fx graphs of torch's own modules and functions.
 
 Constants are computed as a file is read; shapes follow from that of the input; then each node that
-the output depends on becomes what its row of ``OPERATORS`` says. All is in float32.
+the output depends on becomes what its row of ``OPERATORS`` says, or is kept as it is. All is in
+float32.
 """
 
 from __future__ import annotations
@@ -10,21 +11,24 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import fx
 from torch.fx import GraphModule
 
 from anneal.errors import InputError, first_line
 from anneal.files import Pathlike
 from anneal.registry import load_extra
 from anneal.rounding.images import Preprocessing
-from anneal.rounding.onnx_assembly import Assembly, Operation
+from anneal.rounding.onnx_assembly import Assembly, LackingError, Operation
+from anneal.rounding.onnx_kept import KeptOperator, alone
 from anneal.rounding.onnx_operators import FLOATS, OPERATORS, VALUES, permuted
 
 LEAST_OPSET = 7  # The first that broadcasts as numpy does.
 BATCH = 7  # where a file leaves the number of images open; few dimensions are mistaken for it
 MAX_LOOKED_AT = 64  # numbers; of larger constants no shape depends on the content
 Arrays = dict[str, NDArray[Any]]
-Shapes = dict[str, tuple[int, ...]]
+Types = dict[str, Any]  # onnx.TypeProto, of values whose shapes are known
 DOMAINS = ("", "ai.onnx")
 QUANTISED = {
     "ConvInteger",
@@ -67,20 +71,28 @@ def read_onnx(path: Pathlike, *, size: int | None = None) -> tuple[GraphModule, 
 
     Raises :class:`~anneal.errors.InputError`, with the file's name, without the package onnx; for
     a file that is damaged or incomplete; for other than one input of square images in floats and
-    one output; for a network that is quantised already; and for operators that are not in
-    ``OPERATORS``, or whose weights are computed, by the name of the node.
+    one output; for a network that is quantised already; for operators that are not of ONNX
+    itself; and for those that make one image depend on the others beside it, by the node's name.
+    What torch has nothing for becomes a :class:`~anneal.rounding.onnx_kept.KeptOperator`.
     """
     onnx = load_extra("onnx", extra="onnx")
     try:
         model = _read(onnx, path)
         opset = _check(model)
         layout = _layout(model, size)
-        nodes, constants, shapes = _settle(onnx, model, layout)
+        nodes, constants, types = _settle(onnx, model, layout)
         output = _logits(model)
         nodes = _needed(nodes, output)
         readers = Counter([name for node in nodes for name in node.input])
-        net = Assembly(opset, shapes, constants, readers)
-        network = _build(onnx, nodes, output, net, layout)
+        whole = {name for name, kind in types.items() if kind.tensor_type.elem_type not in FLOATS}
+        shapes = {name: _shape(kind) for name, kind in types.items()}
+        net = Assembly(opset, shapes, constants, readers, whole - constants.keys())
+        images = net.graph.placeholder("images")
+        net.nodes[layout.name] = permuted(net, images, (0, 2, 3, 1)) if layout.last else images
+        for node in nodes:
+            net.nodes[node.output[0]] = _built(onnx, net, node, model.opset_import, types)
+        network = _finished(net, output)
+        _check_images(network, layout)
     except InputError as error:
         raise InputError(error.reason, path=path) from error
     return network, Preprocessing(size=layout.size, channels=layout.channels)
@@ -137,8 +149,8 @@ def _layout(model: Any, size: int | None) -> _Layout:
     return _Layout(inputs[0].name, kind.elem_type, batch or BATCH, side, channels or 3, last)
 
 
-def _settle(onnx: Any, model: Any, layout: _Layout) -> tuple[list[Any], Arrays, Shapes]:
-    """Return the nodes that depend on the images, what is stored or does not, and all shapes.
+def _settle(onnx: Any, model: Any, layout: _Layout) -> tuple[list[Any], Arrays, Types]:
+    """Return the nodes that depend on the images, what is stored or does not, and all types.
 
     Shapes are known once those before them are: what is computed from them is then stored too.
     """
@@ -147,13 +159,13 @@ def _settle(onnx: Any, model: Any, layout: _Layout) -> tuple[list[Any], Arrays, 
         constants[tensor.name] = _array(onnx, tensor)
     while True:
         nodes = _fold(onnx, model, nodes, constants)
-        shapes = _shapes(onnx, model, nodes, constants, layout)
-        known = [node for node in nodes if node.op_type == "Shape" and node.input[0] in shapes]
+        types = _types(onnx, model, nodes, constants, layout)
+        known = [node for node in nodes if node.op_type == "Shape" and node.input[0] in types]
         if not known:
-            return nodes, constants, shapes
+            return nodes, constants, types
         for node in known:
             ends = {a.name: a.i for a in node.attribute}
-            shape = shapes[node.input[0]][ends.get("start") : ends.get("end")]
+            shape = _shape(types[node.input[0]])[ends.get("start") : ends.get("end")]
             constants[node.output[0]] = np.array(shape, np.int64)
         nodes = [node for node in nodes if node.output[0] not in constants]
 
@@ -196,8 +208,8 @@ def _computed(onnx: Any, model: Any, node: Any, given: Arrays) -> Arrays:
     return {name: np.asarray(array) for name, array in zip(outputs, arrays, strict=True)}
 
 
-def _shapes(onnx: Any, model: Any, nodes: list[Any], constants: Arrays, layout: _Layout) -> Shapes:
-    """Return the shapes of values, as far as they follow from that of the input."""
+def _types(onnx: Any, model: Any, nodes: list[Any], constants: Arrays, layout: _Layout) -> Types:
+    """Return the types of values, as far as their shapes follow from that of the input."""
     declare, kinds = onnx.helper.make_tensor_value_info, onnx.helper.np_dtype_to_tensor_dtype
     inputs, stored = [declare(layout.name, layout.kind, layout.shape)], []
     for name, array in constants.items():
@@ -213,23 +225,27 @@ def _shapes(onnx: Any, model: Any, nodes: list[Any], constants: Arrays, layout: 
     except Exception as error:
         reason = f"it does not fit an input of shape {layout.shape}: {first_line(error)}"
         raise InputError(reason) from error
-    shapes = {}
+    types = {}
     for value in (*found.input, *found.value_info, *found.output):
         kind = value.type.tensor_type
         if kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim):
-            shapes[value.name] = tuple(d.dim_value for d in kind.shape.dim)
-    return shapes
+            types[value.name] = value.type
+    return types
+
+
+def _shape(kind: Any) -> tuple[int, ...]:
+    return tuple(d.dim_value for d in kind.tensor_type.shape.dim)
 
 
 def _needed(nodes: list[Any], output: str) -> list[Any]:
-    """Return the nodes that a value depends on, in order; all their operators are known."""
+    """Return the nodes that a value depends on, in order; all are of ONNX itself."""
     needed, found = {output}, []
     for node in reversed(nodes):
         if needed & set(node.output):
             found.append(node)
             needed |= set(node.input[: VALUES.get(node.op_type)])
     for node in found[::-1]:
-        if node.domain not in DOMAINS or node.op_type not in OPERATORS:
+        if node.domain not in DOMAINS:
             raise InputError(f"operator {node.op_type} of node '{_name(node)}' is not supported")
     return found[::-1]
 
@@ -246,23 +262,45 @@ def _logits(model: Any) -> str:
     return str(node.input[0])
 
 
-def _build(onnx: Any, nodes: list[Any], output: str, net: Assembly, layout: _Layout) -> GraphModule:
-    """Return the network that these nodes are."""
-    images = net.graph.placeholder("images")
-    net.nodes[layout.name] = permuted(net, images, (0, 2, 3, 1)) if layout.last else images
-    for node in nodes:
-        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        words = {key: word.decode() for key, word in attributes.items() if isinstance(word, bytes)}
-        inputs, made = tuple(node.input), str(node.output[0])
-        op = Operation(node.op_type, _name(node), inputs, made, attributes | words)
-        try:
-            net.nodes[made] = OPERATORS[op.kind](net, op)
-        except InputError:
-            raise
-        except Exception as error:  # Of torch, for numbers that no layer has.
-            raise op.refuse(first_line(error)) from error
+def _built(onnx: Any, net: Assembly, node: Any, opsets: Any, types: Types) -> fx.Node:
+    """Return what a node is in torch, or the node itself as a module."""
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    words = {key: word.decode() for key, word in attributes.items() if isinstance(word, bytes)}
+    inputs, made = tuple(node.input), str(node.output[0])
+    op = Operation(node.op_type, _name(node), inputs, made, attributes | words)
+    try:
+        if net.whole & {made, *inputs}:
+            raise op.lacks("it reads or gives numbers that are no floats")
+        if op.kind not in OPERATORS:
+            raise op.lacks("torch has no such operator")
+        return OPERATORS[op.kind](net, op)
+    except LackingError as error:
+        return net.keep(op, alone(onnx, node, opsets, net.constants, types), error.reason)
+    except InputError:
+        raise
+    except Exception as error:  # Of torch, for numbers that no layer has.
+        raise op.refuse(first_line(error)) from error
+
+
+def _finished(net: Assembly, output: str) -> GraphModule:
+    """Return the network whose output is a value."""
     net.graph.output(net.value(output))
     network = GraphModule(net.owned, net.graph, "OnnxNetwork")
     network.graph.eliminate_dead_code()
+    network.delete_all_unused_submodules()
     network.recompile()
     return network.eval().requires_grad_(False)
+
+
+def _check_images(network: GraphModule, layout: _Layout) -> None:
+    """Raise :class:`~anneal.errors.InputError` where a kept node makes images depend on others."""
+    kept = [name for name, one in network.named_modules() if isinstance(one, KeptOperator)]
+    if not kept:
+        return
+    shape = (2, layout.channels, layout.size, layout.size)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    together, apart = network(images), torch.cat([network(image[None]) for image in images])
+    if together.shape != apart.shape or not torch.allclose(together, apart, 1e-3, 1e-4):
+        raise InputError(
+            f"an image changes what comes of the others beside it; look at {', '.join(kept)}"
+        )

@@ -44,7 +44,7 @@ def _gemm(net: Assembly, op: Operation) -> fx.Node:
     if net.constant(op, 2) is not None:
         bias = op.get("beta", 1.0) * net.weights(op, 2)
         if bias.numel() not in (1, len(weight)):
-            raise op.refuse(f"its bias has shape {tuple(bias.shape)}")
+            raise op.lacks(f"its bias has shape {tuple(bias.shape)}")
         bias = bias.flatten().expand(len(weight))
     return _linear(net, op, weight if alpha == 1 else alpha * weight, bias, net.value(op.inputs[0]))
 
@@ -52,7 +52,7 @@ def _gemm(net: Assembly, op: Operation) -> fx.Node:
 def _matmul(net: Assembly, op: Operation) -> fx.Node:
     weight = net.weights(op, 1, transposed=True)
     if weight.dim() != 2:
-        raise op.refuse(f"its weights have shape {tuple(weight.shape)}, not two dimensions")
+        raise op.lacks(f"its weights have shape {tuple(weight.shape)}, not two dimensions")
     return _linear(net, op, weight, None, net.value(op.inputs[0]))
 
 
@@ -72,7 +72,7 @@ def _prelu(net: Assembly, op: Operation) -> fx.Node:
     slope, rank = net.weights(op, 1), len(net.shape(op.inputs[0]))
     aligned = (1,) * (rank - slope.dim()) + tuple(slope.shape)
     if slope.numel() > 1 and aligned[1:2] != (slope.numel(),):
-        raise op.refuse(f"slopes of shape {tuple(slope.shape)} are not one for each channel")
+        raise op.lacks(f"slopes of shape {tuple(slope.shape)} are not one for each channel")
     layer = nn.PReLU(slope.numel(), device="meta")
     return net.module(op, layer, net.value(op.inputs[0]), weight=slope.flatten())
 
@@ -134,7 +134,7 @@ def _bound(function: Callable[..., Any], end: str) -> Builder:
 
     def build(net: Assembly, op: Operation) -> fx.Node:
         if len(op.inputs) != 2:
-            raise op.refuse(f"of {len(op.inputs)} values, not of two")
+            raise op.lacks(f"of {len(op.inputs)} values, not of two")
         operands = _operands(net, op)
         numbers = [operand for operand in operands if isinstance(operand, float)]
         if not numbers:
@@ -229,7 +229,7 @@ def _local_norm(net: Assembly, op: Operation) -> fx.Node:
 
 def _cast(net: Assembly, op: Operation) -> fx.Node:
     if op.get("to", 1) not in FLOATS:
-        raise op.refuse("it is a cast to numbers that are not floats")
+        raise op.lacks("it is a cast to numbers that are not floats")
     return net.value(op.inputs[0])
 
 

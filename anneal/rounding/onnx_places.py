@@ -49,7 +49,7 @@ class Window(NamedTuple):
 def _window(net: Assembly, op: Operation, kernel: Sequence[int]) -> Window:
     places = net.shape(op.inputs[0])[2:]
     if len(places) != 2 or len(kernel) != 2:
-        raise op.refuse(f"it has {len(places)} dimensions of places, images have 2")
+        raise op.lacks(f"it has {len(places)} dimensions of places, images have 2")
     stride, dilation = (_pair(op.get(key, (1, 1))) for key in ("strides", "dilations"))
     pads, auto = op.get("pads", (0, 0, 0, 0)), op.get("auto_pad", "NOTSET")
     if auto == "NOTSET":
@@ -95,11 +95,11 @@ def transposed_conv(net: Assembly, op: Operation) -> fx.Node:
     """A layer that rounding leaves in float, and names."""
     weight, x = net.weights(op, 1), net.value(op.inputs[0])
     if op.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in op.attributes:
-        raise op.refuse("its padding is said by what comes out")
+        raise op.lacks("its padding is said by what comes out")
     kernel, stride, dilation, before, after = _window(net, op, weight.shape[2:])
     more = _pair(op.get("output_padding", (0, 0)))
     if before != after:
-        raise op.refuse("its padding differs between sides")
+        raise op.lacks("its padding differs between sides")
     state = _state(net, op)
     (fan_in, out), groups = weight.shape[:2], op.get("group", 1)
     options: dict[str, Any] = {"stride": stride, "padding": before, "dilation": dilation}
@@ -122,7 +122,7 @@ def average_pool(net: Assembly, op: Operation) -> fx.Node:
     kernel, stride, dilation, padding, _ = window
     counts = bool(op.get("count_include_pad", 0))
     if set(dilation) != {1} or not (window.even or counts):
-        raise op.refuse("averages with dilation, or with padding that differs between sides")
+        raise op.lacks("averages with dilation, or with padding that differs between sides")
     if not window.even:
         x, padding = window.pad(net, x), (0, 0)
     ceil = bool(op.get("ceil_mode", 0))
@@ -131,7 +131,7 @@ def average_pool(net: Assembly, op: Operation) -> fx.Node:
 
 def global_pool(net: Assembly, op: Operation) -> fx.Node:
     if len(net.shape(op.inputs[0])) != 4:
-        raise op.refuse("its input is no image")
+        raise op.lacks("its input is no image")
     return net.call(F.adaptive_avg_pool2d, net.value(op.inputs[0]), 1)
 
 
@@ -155,7 +155,7 @@ def pad(net: Assembly, op: Operation) -> fx.Node:
         number = op.get("value", 0.0) if value is None else float(value.item())
         return net.call(F.pad, x, flat, value=number)
     if kind not in ("edge", "reflect"):
-        raise op.refuse(f"mode '{kind}'")
+        raise op.lacks(f"mode '{kind}'")
     return net.call(F.pad, x, flat, mode="replicate" if kind == "edge" else kind)
 
 
@@ -170,5 +170,5 @@ def resize(net: Assembly, op: Operation) -> fx.Node:
     kind = RESIZES.get((mode, places))
     same = kind and (floor or mode != "nearest") and whole and not op.get("antialias", 0)
     if not kind or not same or len(before) != 4 or before[:2] != after[:2]:
-        raise op.refuse(f"mode '{mode}' with '{places}' from {before} to {after}")
+        raise op.lacks(f"mode '{mode}' with '{places}' from {before} to {after}")
     return net.call(F.interpolate, net.value(op.inputs[0]), size=after[2:], **kind)

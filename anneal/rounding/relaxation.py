@@ -80,7 +80,7 @@ def relax_and_search(
 
 
 def _relaxed(rows: LayerRows, num_steps: int, rate: float, regularisation: float) -> Levels:
-    floor = np.clip(np.floor(rows.target), rows.lower, rows.upper)
+    floor = np.clip(np.floor(rows.target), rows.lower, np.maximum(rows.upper - 1, rows.lower))
     room = torch.from_numpy(np.minimum(rows.upper - floor, 1)).float()
     base = torch.from_numpy(floor - rows.target).float()
     hessian = torch.from_numpy(rows.hessian).float()

@@ -51,13 +51,13 @@ class LayerRows:
         hessian: ArrayLike,
         grid: Grid,
         *,
-        corners: bool = False,
+        around: ArrayLike | None = None,
         constant: ArrayLike = 0.0,
     ) -> LayerRows:
         """Return the problem of rounding real weights ``target``, (rows, n), to a grid.
 
-        ``corners``: only the two levels around each target; where that is the weight, as AdaRound
-        (§3.2); else all levels.
+        ``around``: real weights too; only the two levels around each of them are open, as AdaRound
+        has it (§3.2), else all.
 
         >>> import numpy as np
         >>> rows = LayerRows.of([[0.4, 0.6]], np.eye(2)[None], Grid(np.ones(1), np.zeros(1), -4, 3))
@@ -73,11 +73,11 @@ class LayerRows:
             grid.scale**2,
             np.broadcast_to(np.asarray(constant, np.float64), len(levels)).copy(),
         )
-        return rows.near_target() if corners else rows
+        return rows if around is None else rows.around(grid.levels(around))
 
-    def near_target(self) -> LayerRows:
-        """Return the problem with the two levels around each target alone."""
-        below = np.floor(self.target)
+    def around(self, points: Floats) -> LayerRows:
+        """Return the problem with the two levels around each of ``points``, (rows, n), alone."""
+        below = np.floor(points)
         lower, upper = (
             np.clip(below + step, self.lower, self.upper).astype(np.int64) for step in (0, 1)
         )

@@ -20,14 +20,15 @@ def searched(
     hessian: Floats,
     grid: Grid,
     *,
-    corners: bool = False,
+    around: Floats | None = None,
     per_row: bool = True,
     rng: np.random.Generator,
     num_threads: int = 1,
 ) -> Grid:
     """Return the grid with each row's step by which Babai's planes cost least, of nine about it.
 
-    target: real weights, (rows, n); hessian: (groups, n, n). All steps are one call, so that
+    target: real weights, (rows, n); hessian: (groups, n, n); around: as
+    :meth:`~anneal.rounding.rows.LayerRows.of` has it. All steps are one call, so that
     Hessians are factorised once. Without ``per_row`` it is one factor for all.
 
     >>> grid = Grid(np.ones(1), np.zeros(1), -4, 3)
@@ -36,7 +37,7 @@ def searched(
     """
     groups = len(hessian)
     tried = [
-        LayerRows.of(target, hessian, replace(grid, scale=factor * grid.scale), corners=corners)
+        LayerRows.of(target, hessian, replace(grid, scale=factor * grid.scale), around=around)
         for factor in FACTORS
     ]
 

@@ -16,6 +16,7 @@ from torch.fx import GraphModule, Node
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from anneal.errors import InputError, first_line
+from anneal.rounding.onnx_kept import KeptOperator
 
 Layer = nn.Conv2d | nn.Linear
 Kind = TypeVar("Kind", nn.Conv2d, nn.Linear)
@@ -33,6 +34,7 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         plain = isinstance(m, _BatchNorm) and type(m).forward is _BatchNorm.forward
+        plain = plain or isinstance(m, KeptOperator)
         return plain or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:

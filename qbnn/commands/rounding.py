@@ -84,7 +84,7 @@ def round_weights(
         bool,
         typer.Option(
             "--corners/--all-levels",
-            help="The two levels around each target, or all.",
+            help="The two levels around each weight, or all.",
             rich_help_panel=HOW,
         ),
     ] = False,

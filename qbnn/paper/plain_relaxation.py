@@ -20,7 +20,8 @@ def relax(
     regularisation: float = 0.01,
 ) -> Levels:
     """Round as :func:`anneal.rounding.relaxation.relax` does (Nagel et al. 2020, eqs. 21-25)."""
-    floor = torch.from_numpy(np.clip(np.floor(rows.target), rows.lower, rows.upper)).float()
+    highest = np.maximum(rows.upper - 1, rows.lower)
+    floor = torch.from_numpy(np.clip(np.floor(rows.target), rows.lower, highest)).float()
     upper = torch.minimum(floor + 1, torch.from_numpy(rows.upper).float())
     target, hessian = torch.from_numpy(rows.target).float(), torch.from_numpy(rows.hessian).float()
     weight = torch.from_numpy(rows.weight).float()[:, None]

@@ -88,7 +88,7 @@ METHODS: Mapping[str, Method] = {
         equalised=True,
     ),
     "adaround": Method(
-        "AdaRound's relaxation between the two levels around each target, 10,000 steps, asymmetric",
+        "AdaRound's relaxation between the two levels around each weight, 10,000 steps, asymmetric",
         {"method": "relax", "centred": False, "corners": True},
     ),
     "gptq+bias": Method(

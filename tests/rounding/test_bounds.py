@@ -26,7 +26,8 @@ def problem(
     )
     hessian = np.einsum("gpi,gpj->gij", inputs, inputs) / (4 * fan_in)
     weights = rng.normal(size=(3 * groups, fan_in))
-    return LayerRows.of(weights, hessian, make_grid(weights, 3), corners=corners)
+    around = weights if corners else None
+    return LayerRows.of(weights, hessian, make_grid(weights, 3), around=around)
 
 
 def least(rows: LayerRows) -> np.ndarray:

@@ -469,9 +469,126 @@ def test_weights_of_two_layers_are_seen_to_be_shared(tmp_path: Path) -> None:
 
 SQUARE = np.ones((3, 3, 1, 1), np.float32)
 ONE = helper.make_node
+FLAT = helper.make_graph(
+    [ONE("Identity", ["x"], ["b"])], "branch", [], [helper.make_tensor_value_info("b", FLOAT, None)]
+)
+# What torch has nothing for: nodes that read z, constants, and why it stays in float.
+KEPT: dict[str, tuple[list[Any], dict[str, Any], str]] = {
+    "unknown": (
+        [ONE("TopK", ["z", "k"], ["y", "places"], axis=1, name="top")],
+        {"k": np.array([2])},
+        "TopK at node 'top': torch has no such operator",
+    ),
+    "whole numbers": (
+        [
+            ONE("ArgMax", ["z"], ["t"], axis=1, name="top"),
+            ONE("Gather", ["g", "t"], ["s"]),
+            ONE("Cast", ["s"], ["y"], to=FLOAT),
+        ],
+        {"g": np.array([5, -2, 3])},
+        "ArgMax at node 'top': it reads or gives numbers that are no floats",
+    ),
+    "where": (
+        [
+            ONE("Greater", ["z", "c"], ["m"]),
+            ONE("Where", ["m", "z", "c"], ["w"]),
+            ONE("Relu", ["w"], ["y"]),
+        ],
+        {"c": np.float32([0.1])},
+        "Where at node 'w': it reads or gives numbers that are no floats",
+    ),
+    "computed weights": (
+        [ONE("Relu", ["v"], ["w"]), ONE("Conv", ["z", "w"], ["y"])],
+        {"v": SQUARE},
+        "",
+    ),
+    "average": (
+        [ONE("AveragePool", ["z"], ["y"], kernel_shape=[2, 2], pads=[0, 0, 1, 1])],
+        {},
+        "padding that differs between sides",
+    ),
+    "one dimension": (
+        [ONE("Reshape", ["z", "s"], ["r"]), ONE("Conv", ["r", "w"], ["y"])],
+        {"s": np.array([0, 3, -1]), "w": np.ones((2, 3, 1), np.float32)},
+        "1 dimensions of places",
+    ),
+    "nearest": (
+        [ONE("Resize", ["z", "r", "s"], ["y"])],
+        {"r": np.float32([]), "s": np.float32([1, 1, 2, 2])},
+        "mode 'nearest'",
+    ),
+    "no floats": (
+        [ONE("Cast", ["z"], ["i"], to=TensorProto.INT32), ONE("Cast", ["i"], ["y"], to=FLOAT)],
+        {},
+        "no floats",
+    ),
+    "transposed": (
+        [ONE("ConvTranspose", ["z", "w"], ["y"], pads=[1, 0, 0, 0])],
+        {"w": SQUARE},
+        "differs between sides",
+    ),
+    "size of what comes out": (
+        [ONE("ConvTranspose", ["z", "w"], ["y"], output_shape=[9, 9])],
+        {"w": np.ones((3, 3, 2, 2), np.float32)},
+        "said by what comes out",
+    ),
+    "slopes": (
+        [ONE("PRelu", ["z", "s"], ["y"])],
+        {"s": np.ones(SIDE, np.float32)},
+        "one for each channel",
+    ),
+}
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+@pytest.mark.parametrize("case", KEPT)
+def test_what_torch_lacks_is_kept_in_float_and_written_back(
+    tmp_path: Path, case: str, opset: int
+) -> None:
+    nodes, constants, reason = KEPT[case]
+    weight = np.random.default_rng(1).normal(size=(3, 3, 1, 1)).astype(np.float32)
+    first = ONE("Conv", ["x", "weight"], ["z"], name="first")
+    path = tmp_path / "net.onnx"
+    save(model([first, *nodes], {"weight": weight, **constants}, opset=opset), path)
+    network, x = agrees(path), images(6).float()
+    traced = trace(network, x[:1])
+    assert traced.layers[0] == "first"
+    if case != "computed weights":  # Of what is stored they are stored too.
+        assert any(reason in said for said in traced.unsupported.values())
+    found = round_network(traced, x, RoundingOptions(bits=8, method="nearest"))
+    write_qdq(found, tmp_path / "rounded.onnx", example=x[:2])
+    np.testing.assert_allclose(
+        run(tmp_path / "rounded.onnx", x.numpy()), found.traced.module(x), rtol=1e-4, atol=1e-4
+    )
+
+
 # What is refused: nodes, constants, how the model is, and a part of the message.
 REFUSED: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any], str]] = {
-    "unknown": ([ONE("ArgMax", ["x"], ["y"], name="top")], {}, {}, "ArgMax of node 'top'"),
+    "kept of a batch": (
+        [ONE("ArgMax", ["x"], ["t"], name="top"), ONE("Cast", ["t"], ["y"], to=FLOAT)],
+        {},
+        {},
+        "an image changes what comes of the others beside it; look at top, y",
+    ),
+    "cannot be computed": (
+        [
+            ONE("NonZero", ["x"], ["n"]),
+            ONE("Cast", ["n"], ["c"], to=FLOAT),
+            ONE("Relu", ["c"], ["y"]),
+        ],
+        {},
+        {},
+        "an image changes what comes of the others",
+    ),
+    "a graph inside": (
+        [
+            ONE("Less", ["x", "x"], ["c"]),
+            ONE("If", ["c"], ["y"], then_branch=FLAT, else_branch=FLAT),
+        ],
+        {},
+        {},
+        "If holds a graph of its own",
+    ),
     "domain": (
         [ONE("Relu", ["x"], ["y"], name="r", domain="com.microsoft")],
         {},
@@ -482,7 +599,7 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any], str]] = {
         [ONE("GlobalAveragePool", ["x"], ["w"]), ONE("Conv", ["x", "w"], ["y"], name="c")],
         {},
         {},
-        "Conv at node 'c': its input 'w' is computed",
+        "an image changes what comes of the others beside it; look at c",
     ),
     "quantised": (
         [
@@ -537,30 +654,6 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any], str]] = {
         {"opset": 11},
         "not of one image",
     ),
-    "average": (
-        [ONE("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], pads=[0, 0, 1, 1])],
-        {},
-        {},
-        "padding that differs between sides",
-    ),
-    "one dimension": (
-        [ONE("Reshape", ["x", "s"], ["r"]), ONE("Conv", ["r", "w"], ["y"])],
-        {"s": np.array([0, 3, -1]), "w": np.ones((2, 3, 1), np.float32)},
-        {},
-        "1 dimensions of places",
-    ),
-    "nearest": (
-        [ONE("Resize", ["x", "", "s"], ["y"])],
-        {"s": np.float32([1, 1, 2, 2])},
-        {},
-        "mode 'nearest'",
-    ),
-    "no floats": (
-        [ONE("Cast", ["x"], ["i"], to=TensorProto.INT32), ONE("Cast", ["i"], ["y"], to=FLOAT)],
-        {},
-        {},
-        "not floats",
-    ),
     "mask": (
         [ONE("Dropout", ["x"], ["d", "m"]), ONE("Cast", ["m"], ["y"], to=FLOAT)],
         {},
@@ -573,26 +666,8 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any], str]] = {
         {},
         "training mode",
     ),
-    "transposed": (
-        [ONE("ConvTranspose", ["x", "w"], ["y"], pads=[1, 0, 0, 0])],
-        {"w": SQUARE},
-        {},
-        "differs between sides",
-    ),
-    "size of what comes out": (
-        [ONE("ConvTranspose", ["x", "w"], ["y"], output_shape=[9, 9])],
-        {"w": SQUARE},
-        {},
-        "said by what comes out",
-    ),
-    "groups": ([ONE("Conv", ["x", "w"], ["y"], group=2)], {"w": SQUARE}, {}, "divisible"),
     "wide norm": ([ONE("LRN", ["x"], ["y"], size=2)], {}, {}, "even"),
-    "slopes": (
-        [ONE("PRelu", ["x", "s"], ["y"])],
-        {"s": np.ones(SIDE, np.float32)},
-        {},
-        "one for each channel",
-    ),
+    "groups": ([ONE("Conv", ["x", "w"], ["y"], group=2)], {"w": SQUARE}, {}, "divisible"),
 }
 
 

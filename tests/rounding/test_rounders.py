@@ -52,7 +52,8 @@ def make_rows(
     inputs += noise * rng.normal(size=inputs.shape)
     hessian = inputs.transpose(0, 2, 1) @ inputs / inputs.shape[1]
     weights = rng.normal(size=(num_rows, fan_in))
-    return LayerRows.of(weights, hessian, make_grid(weights, bits), corners=corners)
+    around = weights if corners else None
+    return LayerRows.of(weights, hessian, make_grid(weights, bits), around=around)
 
 
 def round_by(name: str, rows: LayerRows, *, seed: int = 1, **options: object) -> Levels:

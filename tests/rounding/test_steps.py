@@ -24,11 +24,12 @@ def test_the_step_is_the_best_of_those_tried(
     weights, inputs = rng.normal(size=(6, 5)), rng.normal(size=(groups, 9, 5))
     hessian = inputs.transpose(0, 2, 1) @ inputs
     grid = make_grid(weights, 3, symmetric=symmetric, per_row=per_row)
-    found = searched(weights, hessian, grid, corners=corners, per_row=per_row, rng=rng)
+    around = weights + 0.2 if corners else None
+    found = searched(weights, hessian, grid, around=around, per_row=per_row, rng=rng)
     each = []
     for factor in FACTORS:
         tried = replace(grid, scale=factor * grid.scale)
-        rows = LayerRows.of(weights, hessian, tried, corners=corners)
+        rows = LayerRows.of(weights, hessian, tried, around=around)
         each.append(rows.costs(babai(rows, rng=rng)))
     costs = np.array(each)
     best = costs.argmin(0) if per_row else np.full(6, costs.sum(1).argmin())
