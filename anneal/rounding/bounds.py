@@ -39,30 +39,43 @@ class Posed(NamedTuple):
 
 
 def judge_rows(
-    rows: LayerRows, levels: Levels, nearest: Levels, *, bounds: bool = False, num_threads: int = 1
+    rows: LayerRows,
+    levels: Levels,
+    nearest: Levels,
+    *,
+    bounds: bool = False,
+    max_nodes: int | None = None,
+    num_threads: int = 1,
 ) -> Posed:
-    """Return what levels cost in a problem, beside ``nearest``, which may lie out of its bounds."""
+    """Return what levels cost in a problem, beside ``nearest``, which may lie out of its bounds.
+
+    ``bounds``, ``max_nodes``: also what :func:`lower_bounds` proves.
+    """
     wide = replace(
         rows, lower=np.minimum(rows.lower, nearest), upper=np.maximum(rows.upper, nearest)
     )
     found = Posed(float(rows.costs(levels).sum()), float(wide.costs(nearest).sum()))
     if not bounds:
         return found
-    return found._replace(bound=float(lower_bounds(rows, levels, num_threads=num_threads).sum()))
+    proved = lower_bounds(rows, levels, max_nodes=max_nodes, num_threads=num_threads)
+    return found._replace(bound=float(proved.sum()))
 
 
-def lower_bounds(rows: LayerRows, levels: Levels, *, num_threads: int = 1) -> Floats:
+def lower_bounds(
+    rows: LayerRows, levels: Levels, *, max_nodes: int | None = None, num_threads: int = 1
+) -> Floats:
     """Return numbers that no rounding of a row costs less than, (rows,).
 
     What an exhaustive search from ``levels`` proves within its nodes, all there is to prove where
-    rows are narrow, and else the greater of that and :func:`relaxed_bounds`.
+    rows are narrow, and else the greater of that and :func:`relaxed_bounds`. ``max_nodes``: of each
+    row, if not many where rows are narrow and few elsewhere.
 
     >>> rows = LayerRows(np.array([[0.4, 0.6]]), np.eye(2)[None], *np.array([[[0, 0]], [[1, 1]]]),
     ...             np.ones(1), np.zeros(1))
     >>> lower_bounds(rows, np.array([[0, 1]]))
     array([0.32])
     """
-    nodes = MANY_NODES if rows.fan_in <= NARROW else FEW_NODES
+    nodes = max_nodes or (MANY_NODES if rows.fan_in <= NARROW else FEW_NODES)
     found = search(rows, levels, num_threads=num_threads, max_nodes=nodes)
     if found.bounds.sum() >= PROVED * rows.costs(found.levels).sum():
         return found.bounds

@@ -27,6 +27,7 @@ from anneal.rounding.inputs import active_moments, moments, weight_rows
 from anneal.rounding.planes import babai
 from anneal.rounding.quantisers import Quantiser, quantise_inputs, range_of
 from anneal.rounding.rows import LayerRows
+from anneal.rounding.spheres import MAX_NODES
 from anneal.rounding.steps import searched
 from anneal.rounding.tracing import Layer
 
@@ -48,7 +49,8 @@ class RoundingOptions:
     of what rounding changes, before the next layer comes: b̂ = b + W E[x] − Ŵ E[x].
     ``activation_aware``: outputs count where the activation that follows passes them on, see
     :func:`~anneal.rounding.inputs.active_moments`; but of no more than ``MOST_ACTIVE`` numbers.
-    ``bounds``: also say below which cost no rounding of a layer can be.
+    ``bounds``: also say below which cost no rounding of a layer can be; what the method ``exact``
+    has proved is proved again, from where it ended.
     """
 
     bits: int = 4
@@ -65,7 +67,7 @@ class RoundingOptions:
     activation_bits: int | None = None
     activation_range: str = "mse"
     activation_aware: bool = False
-    bounds: bool = False
+    bounds: bool = True
     seed: int = 0
 
 
@@ -145,11 +147,25 @@ def round_layer(
     up = float(np.mean(levels > np.floor(grid.levels(weights))))
     seconds = time.perf_counter() - started
     beside = np.rint(grid.levels(plain)).astype(np.int64)
-    posed = judge_rows(rows, levels, beside, bounds=options.bounds, num_threads=num_threads)
+    posed = judge_rows(
+        rows,
+        levels,
+        beside,
+        bounds=options.bounds,
+        max_nodes=_nodes_searched(options),
+        num_threads=num_threads,
+    )
     return RoundedLayer(
         levels, grid, new_bias, float(ridge), float(cost), float(nearest), up, seconds, quantiser,
         posed,
     )  # fmt: skip
+
+
+def _nodes_searched(options: RoundingOptions) -> int | None:
+    """Return how many nodes of each row the method itself may search, if it is ``exact``."""
+    if options.method != "exact":
+        return None
+    return int(options.parameters.get("max_nodes", MAX_NODES))
 
 
 def layer_grid(

@@ -122,9 +122,11 @@ def round_weights(
     bounds: Annotated[
         bool,
         typer.Option(
-            "--bounds", help="Prove how far each layer is from the best.", rich_help_panel=HOW
+            "--bounds/--no-bounds",
+            help="Prove how far each layer is from the best.",
+            rich_help_panel=HOW,
         ),
-    ] = False,
+    ] = True,
     equalise: Annotated[
         bool,
         typer.Option(

@@ -227,8 +227,8 @@ def rounded(
             seed=seed,
             **asked,
         )
-    options = RoundingOptions(bits=bits, activation_bits=activation_bits, ridge=RIDGE, seed=seed)
-    options = replace(options, **method.options)
+    options = RoundingOptions(bits, activation_bits=activation_bits, ridge=RIDGE, seed=seed)
+    options = replace(options, bounds=False, **method.options)
     traced = prepare(case.traced, equalised=method.equalised, absorbed=method.equalised)
     told = method.blind and activation_bits is not None
     return round_prepared(

@@ -148,7 +148,7 @@ def test_a_run_leaves_its_network_and_says_how_far_it_is(tmp_path: Path, picture
 
 def test_a_page_says_it_all(tmp_path: Path, pictures: Path, drawn: None) -> None:
     out = tmp_path / "run"
-    result = run(pictures, out, "--bounds", factory="Broken")
+    result = run(pictures, out, factory="Broken")
     assert result.exit_code == 0, result.output
     page = (out / "index.html").read_text()
     for words in ("Left in float", "between", "ConvTranspose2d", "gap % at most", "agreement"):
@@ -257,7 +257,7 @@ def test_biases_are_corrected(tmp_path: Path, pictures: Path, bias: str, factory
 
 
 def test_constant_channels_are_rounded(tmp_path: Path, pictures: Path) -> None:
-    words = "--bits", "8", "--activation-bits", "8", "--bounds", "--json"
+    words = "--bits", "8", "--activation-bits", "8", "--json"
     for number, more in enumerate([[], ["--asymmetric", "--scale", "hessian", "--equalise"]]):
         out = tmp_path / str(number)
         found = told(run(pictures, out, *words, *more, factory="with_dead_channels"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -410,3 +411,15 @@ def test_what_cannot_be_rounded_is_refused(call: object, message: str) -> None:
     traced = trace(net(), images()[:1])
     with pytest.raises(InputError, match=message):
         call(traced)  # type: ignore[operator]
+
+
+def test_what_exact_may_search_is_what_is_proved() -> None:
+    network, x = net(), images()
+    options = RoundingOptions(bits=2, method="exact", parameters={"max_nodes": 2})
+    few, many = (
+        round_network(trace(network, x), x, one).layers["0"].posed
+        for one in (options, replace(options, parameters={}))
+    )
+    assert few is not None and few.bound is not None
+    assert many is not None and many.bound == pytest.approx(many.cost, rel=1e-4)
+    assert few.bound < many.bound
