@@ -50,7 +50,7 @@ def warm_up_rounders() -> None:
     """Run the kernels of rounding on a small layer."""
     weights = [[0.3, 0.6, -0.4]]
     rows = LayerRows.of(weights, np.eye(3)[None], make_grid(weights, 3))
-    for name in ("babai", "exact", "anneal"):
+    for name in ("babai", "exact", "anneal", "relax"):
         get_rounder(name)(rows, rng=np.random.default_rng(1))
     relaxed_bounds(rows)
 

@@ -14,7 +14,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
 from anneal.kernels.compile import inlined
-from anneal.kernels.vector import Lanes, at_least, select, splat
+from anneal.kernels.vector import Lanes, above, at_least, select, splat
 
 
 def _call(builder: Any, name: str, arguments: list[Any]) -> Any:
@@ -104,6 +104,21 @@ def power_of_two(typing: Any, a: Any) -> Any:
         biased = builder.add(exponent, ir.Constant(whole, [127] * a.count))
         return builder.bitcast(
             builder.shl(biased, ir.Constant(whole, [23] * a.count)), arguments[0].type
+        )
+
+    return a(a), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def exponent(typing: Any, a: Any) -> Any:
+    """The whole n with 2ⁿ ≤ a < 2ⁿ⁺¹ of normal positive float32 lanes, by their bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        whole = ir.VectorType(ir.IntType(32), a.count)
+        word = builder.bitcast(arguments[0], whole)
+        biased = builder.lshr(word, ir.Constant(whole, [23] * a.count))
+        return builder.sitofp(
+            builder.sub(biased, ir.Constant(whole, [127] * a.count)), arguments[0].type
         )
 
     return a(a), generate
@@ -264,3 +279,20 @@ def exponential(x: Any) -> Any:
     p = p * f + constant(1.0)
     p = p * f + constant(1.0)
     return select(inside, p * power_of_two(n), constant(0.0))
+
+
+@inlined
+def logarithm(x: Any) -> Any:
+    """ln x to 2·10⁻⁷ of max(1, abs(ln x)), for float32 lanes from 2⁻¹²⁶ to 2¹²⁶."""
+    n = exponent(x)
+    m = x * power_of_two(constant(0.0) - n)
+    large = above(m, constant(1.4142135))
+    m = select(large, m * constant(0.5), m)
+    n = select(large, n + constant(1.0), n)
+    t = (m - constant(1.0)) / (m + constant(1.0))
+    square = t * t
+    p = constant(2 / 9) * square + constant(2 / 7)
+    p = p * square + constant(2 / 5)
+    p = p * square + constant(2 / 3)
+    p = p * square + constant(2.0)
+    return n * constant(0.69314718) + t * p

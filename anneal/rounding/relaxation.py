@@ -8,19 +8,37 @@ expectation over all inputs stands in for the paper's batches of 32 images.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from anneal.kernels import rectified as kernels
+from anneal.kernels.threads import over_rows
 from anneal.rounding.descent import flip
 from anneal.rounding.neighbourhoods import SIZE, lns
 from anneal.rounding.rows import LayerRows, Levels
 
-STRETCH, SHIFT = 1.2, -0.1
 NUM_STEPS = 10_000
 WARM = 0.2
 HOT, COLD = 20.0, 2.0
-FIRST, SECOND, TINY = 0.9, 0.999, 1e-8  # Adam's
+# Weights whose numbers stay in a core's cache through all steps; and fewer rows than these would
+# read the Hessian too often.
+CACHED, LEAST_ROWS = 2**16, 64
+FRACTIONS = 1e-4, 1 - 1e-4  # h begins between them: beyond it has no slope
+WEIGHT = 0.002  # microseconds that a weight costs in a step
+Singles = NDArray[np.float32]
+
+
+class Step(NamedTuple):
+    """λ and β of a step, and by what Adam multiplies it and the second mean."""
+
+    regularisation: float
+    beta: float
+    rates: Singles
 
 
 def relax(
@@ -37,12 +55,21 @@ def relax(
 
     Its gradient is written out: a product with the Hessian and one pass over the weights a step.
     """
+    lowest = np.maximum(rows.upper - 1, rows.lower)
+    floor = np.clip(np.floor(rows.target), rows.lower, lowest)
+    base, room = floor - rows.target, np.minimum(rows.upper - floor, 1)
+    steps = list(_schedule(num_steps, rate, regularisation))
+    hessian = torch.from_numpy(rows.hessian).float()
     threads = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:
-        return _relaxed(rows, num_steps, rate, regularisation)
+        for groups, part in _blocks(rows):
+            arrays = [array[part].astype(np.float32) for array in (base, room, rows.weight)]
+            heights = _heights(arrays, hessian[groups], steps, num_threads)
+            floor[part] += (heights >= 0.5) & (room[part] > 0)
     finally:
         torch.set_num_threads(threads)
+    return floor.astype(np.int64)
 
 
 def relax_and_flip(
@@ -79,38 +106,50 @@ def relax_and_search(
     )
 
 
-def _relaxed(rows: LayerRows, num_steps: int, rate: float, regularisation: float) -> Levels:
-    floor = np.clip(np.floor(rows.target), rows.lower, np.maximum(rows.upper - 1, rows.lower))
-    room = torch.from_numpy(np.minimum(rows.upper - floor, 1)).float()
-    base = torch.from_numpy(floor - rows.target).float()
-    hessian = torch.from_numpy(rows.hessian).float()
-    weight = torch.from_numpy(rows.weight).float()[:, None]
-    values = _first_values(torch.from_numpy(rows.target - floor).float())
-    means = torch.zeros_like(values), torch.zeros_like(values)
+def _schedule(num_steps: int, rate: float, regularisation: float) -> Iterator[Step]:
     for step in range(1, num_steps + 1):
         share = (step / num_steps - WARM) / (1 - WARM)
         beta = COLD + (HOT - COLD) * max(0.0, 1 - share)
-        part = torch.sigmoid(values)
-        height = (part * STRETCH + SHIFT).clamp_(0, 1)
-        error = torch.addcmul(base, height, room)
-        slope = torch.matmul(error.view(len(hessian), -1, rows.fan_in), hessian)
-        slope = slope.view_as(error).mul_(room).mul_(2 * weight)
-        if share > 0:
-            centred = 2 * height - 1
-            power = centred.abs().pow_(beta - 1).mul_(torch.sign(centred))
-            slope.add_(power, alpha=-2 * regularisation * beta)
-        # h has no slope where it is clipped.
-        inside = (height > 0) & (height < 1)
-        slope.mul_(part.sub_(part.square())).mul_(inside).mul_(STRETCH)
-        means[0].lerp_(slope, 1 - FIRST)
-        means[1].mul_(SECOND).addcmul_(slope, slope, value=1 - SECOND)
-        root = (means[1] / (1 - SECOND**step)).sqrt_().add_(TINY)
-        values.addcdiv_(means[0], root, value=-rate / (1 - FIRST**step))
-    up = (torch.sigmoid(values) * STRETCH + SHIFT >= 0.5) & (room > 0)
-    found: Levels = (floor + up.numpy()).astype(np.int64)
-    return found
+        rates = rate / (1 - kernels.FIRST**step), 1 / (1 - kernels.SECOND**step)
+        yield Step(regularisation * (share > 0), beta, np.array(rates, np.float32))
 
 
-def _first_values(fraction: Tensor) -> Tensor:
-    """Return V with h(V) = fraction, kept off the ends where h has no slope."""
-    return torch.logit((fraction.clamp(1e-4, 1 - 1e-4) - SHIFT) / STRETCH)
+def _blocks(rows: LayerRows) -> Iterator[tuple[slice, slice]]:
+    """Yield groups and rows of theirs that stay in a cache together."""
+    per, most = rows.rows_per_group, max(CACHED // rows.fan_in, LEAST_ROWS)
+    if per <= most:
+        for group in range(0, len(rows.hessian), most // per):
+            end = min(group + most // per, len(rows.hessian))
+            yield slice(group, end), slice(group * per, end * per)
+        return
+    for row in range(0, rows.num_rows, per):
+        for first in range(row, row + per, most):
+            yield slice(row // per, row // per + 1), slice(first, min(first + most, row + per))
+
+
+def _heights(
+    arrays: list[Singles], hessian: Tensor, steps: list[Step], num_threads: int
+) -> Singles:
+    """Return h(V), not yet clipped, after all steps, (rows, n).
+
+    arrays: floor − target and what there is above the floor, (rows, n), and the squared steps,
+    (rows,). hessian: (groups, n, n).
+    """
+    base, room, weight = arrays
+    height = (-base).clip(*FRACTIONS)
+    parts = (height - kernels.SHIFT) / kernels.STRETCH
+    values, error = np.log(parts / (1 - parts)), base + height * room
+    means, slopes = np.zeros((2, *base.shape), np.float32), np.empty_like(error)
+    grouped = torch.from_numpy(error).view(len(hessian), -1, base.shape[1])
+    product = torch.from_numpy(slopes).view_as(grouped)
+    for step in steps:
+        torch.matmul(grouped, hessian, out=product)
+        over_rows(
+            lambda *part, step=step: kernels.step(
+                values, parts, means, base, room, weight, slopes, error, *step, *part
+            ),
+            len(base),
+            microseconds=WEIGHT * base.shape[1],
+            num_threads=num_threads,
+        )
+    return (parts * kernels.STRETCH + kernels.SHIFT).astype(np.float32)
