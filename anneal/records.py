@@ -86,6 +86,22 @@ def machine() -> dict[str, Any]:
     return {"cpu": _cpu_model(), "cores": cores, "system": platform.system()}
 
 
+def peak_memory() -> int | None:
+    """Return the most bytes this process has had in memory, or the one that started it had.
+
+    None where the system does not say.
+
+    >>> peak_memory() > 10**6
+    True
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has none.
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 @dataclass(frozen=True)
 class Record:
     """What a task gave: its result, the seconds it took, and with what and where."""

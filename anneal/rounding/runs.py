@@ -14,7 +14,7 @@ from torch import Tensor
 
 from anneal.errors import InputError
 from anneal.files import Pathlike, write_text
-from anneal.records import canonical_json, machine, versions
+from anneal.records import canonical_json, machine, peak_memory, versions
 from anneal.registry import unknown
 from anneal.rounding import keywords
 from anneal.rounding.bias import (
@@ -145,6 +145,7 @@ def round_run(
         "bias": _biases(options),
         "equalised": options.equalise,
         "seconds": sum(layer.seconds for layer in found.layers.values()),
+        "peak_memory": peak_memory(),
         "onnx": export(found, Path(out) / ONNX, example=example),
         "in_float": traced.unsupported,
         "rounded_up": rounded_up(prepared, found.layers)._asdict(),

@@ -15,9 +15,10 @@ from anneal.placement.pictures import fullest
 from anneal.placement.place import place
 from anneal.placement.refine import refine
 from anneal.placement.verify import verify
+from anneal.records import peak_memory
 from qbnn.paper.placement_jobs import DRAGON, NETLIST, SECONDS_LONG, Result, Spec, Wanted, there
 from qbnn.paper.placement_peers import coloquinte_placement
-from qbnn.paper.processes import apart, clocked, peak_memory
+from qbnn.paper.processes import apart, clocked
 
 DENSITY = 0.95
 

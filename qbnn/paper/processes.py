@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -68,15 +67,3 @@ def _work(there: Connection, function: Callable[..., Any], arguments: tuple[Any,
         there.send((None, function(*arguments)))
     except InputError as error:
         there.send((str(error), None))
-
-
-def peak_memory() -> int:
-    """Return the most bytes this process has had in memory, or the one that started it had.
-
-    >>> peak_memory() > 10**6
-    True
-    """
-    import resource  # not on Windows
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

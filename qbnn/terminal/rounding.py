@@ -68,7 +68,7 @@ def duration(seconds: float) -> str:
 
 def summary(found: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the facts of a rounding as a person reads them."""
-    num, top1, onnx = found["num_images"], found["top1"], found["onnx"]
+    num, top1, onnx, peak = (found[name] for name in ("num_images", "top1", "onnx", "peak_memory"))
     before = None if top1 is None else _percent(found["float_top1"])
     near = ""
     if onnx["difference"] is not None:
@@ -85,6 +85,7 @@ def summary(found: Mapping[str, Any]) -> dict[str, str | None]:
         "proved": _proved(found["layers"]),
         "onnx": f"{onnx['file']}{near}" if onnx["file"] else f"none: {onnx['reason']}",
         "time": f"{found['seconds']:.1f} s of rounding",
+        "memory": peak and f"{peak / 1e9:.2f} GB at most",
     }
 
 
