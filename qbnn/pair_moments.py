@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from anneal.kernels.threads import MICROSECONDS_PER_THREAD
 from qbnn.fused import MICROSECONDS, empty_rows, flat, rows_of, share
 from qbnn.kernels import pair_moments, pair_weights
 
 PARTS = 8  # of a batch, at most, whose gradients of weights are summed apart
+LEAST_PART = 500.0  # microseconds: below that, joining sums takes longer than a thread saves
 PAIRS = 1e4  # that a kernel takes forward in about a microsecond; backward takes twice as long
 Window = tuple[int, int, int]
 DENSE = (1, 1, 0)  # every output reads one pixel
@@ -117,7 +117,7 @@ def _patches_backward(
     """
     batch, shape = len(line), _shape(line, window)
     cost = coefficients[:, 0].numel() * len(given[0]) * 2 / PAIRS
-    parts = max(1, min(PARTS, batch, int(cost / MICROSECONDS_PER_THREAD)))
+    parts = max(1, min(PARTS, batch, int(cost / LEAST_PART)))
     edges = [batch * part // parts * shape[6] * shape[7] for part in range(parts + 1)]
     found = coefficients.new_empty(parts, *_flat_shape(coefficients))
     of_line = empty_rows(line, line.shape[1]).zero_() if wanted else None
