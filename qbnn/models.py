@@ -283,6 +283,12 @@ class Network(nn.Module):
                 f"the network reads images of shape (batch, {wanted}), "
                 f"but was given {tuple(images.shape)}"
             )
+        # Training reads what a data set has checked; a check under a compiler would end its graph.
+        if self.training or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+            return
+        ends = images.aminmax() if images.numel() else None
+        if ends is not None and not (ends.min >= 0 and ends.max <= 1):
+            raise InputError("pixels must be from 0 to 1, and none NaN")
 
 
 def place_stages(config: Config) -> list[Placed]:

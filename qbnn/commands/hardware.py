@@ -38,6 +38,9 @@ def certify(
     gradient_tolerance: Annotated[float, typer.Option(help="Of their derivatives.")] = 1e-10,
     data: Data = None,
     data_dir: DataDir = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File for all comparisons, as --json prints them.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
     json: Json = False,
     quiet: Quiet = False,
@@ -47,8 +50,9 @@ def certify(
     Neurons and inputs are drawn by lot, activations are those of a test image.
     Exit code 1: a circuit and its emulation disagree.
     """
+    from anneal.files import write_text
     from qbnn.circuits.runs import certify_run
-    from qbnn.terminal.console import print_document, print_facts, print_table, say
+    from qbnn.terminal.console import print_facts, print_table, say, to_document
 
     found = certify_run(
         run,
@@ -63,8 +67,11 @@ def certify(
         tolerance=tolerance,
         gradient_tolerance=gradient_tolerance,
     )
+    document = to_document("certify", {"run": str(run), **found.document()})
+    if out is not None:
+        write_text(out, document)
     if json:
-        print_document("certify", {"run": str(run), **found.document()})
+        print(document, end="")
     else:
         if not quiet:
             print_table(found.table())

@@ -37,7 +37,7 @@ def deformed_table(
         int | None, typer.Option(min=1, help="(as the page says of each architecture)")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Of all rows but float. (what --sweep has shown)")
+        float | None, typer.Option(help="Of all rows but float. (0.1)")
     ] = None,
     sweep: Annotated[
         bool,
@@ -107,11 +107,10 @@ def speed(
 ) -> None:
     """Time training steps, the exact law and packed bits beside their peers, in one run."""
     from anneal.errors import InputError
-    from anneal.files import write_text
     from anneal.records import RecordFile
-    from anneal.tables import to_markdown
+    from qbnn.paper.speed_page import write_page
     from qbnn.paper.step_rates import NETWORKS as KNOWN
-    from qbnn.paper.step_rates import rates, tables
+    from qbnn.paper.step_rates import rates
     from qbnn.terminal.console import make_folder, say
 
     names = words_of(networks)
@@ -123,8 +122,9 @@ def speed(
         records.append(row)
         rows.append(row)
         if not quiet:
-            say(f"{row.task.job} {dict(row.task.spec)}: {row.result['ratio']:.2f}")
-    write_text(out / "speed.md", f"# Speed\n\n{to_markdown(tables(rows))}")
+            say(f"{row.task.job} {dict(row.task.spec)}: {dict(row.result)}")
+    command = f"qbnn paper speed --networks {','.join(names)} --threads {threads}"
+    write_page(out / "speed.md", rows, command=f"{command} --batch-sizes {batch_sizes}")
     if not quiet:
         print(out / "speed.md")
 

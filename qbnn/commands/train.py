@@ -242,7 +242,8 @@ def eval_(
     noise: Annotated[
         float,
         typer.Option(
-            help="Probability that a prepared qubit is depolarised.", rich_help_panel=QUANTUM
+            help="Probability that a prepared qubit is depolarised; gates are perfect.",
+            rich_help_panel=QUANTUM,
         ),
     ] = 0.0,
     readout: Annotated[

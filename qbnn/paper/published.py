@@ -118,7 +118,10 @@ def tables(rows: Sequence[Record]) -> Iterable[Table]:
         spec = row.task.spec
         training = spec["training"]
         rate = training["learning_rate"]
-        title = f"{spec['data']}: {training['epochs']} epochs at {rate:g}, seed {spec['seed']}"
+        title = (
+            f"{spec['data']}: {training['epochs']} epochs at {rate:g}, images moved at random "
+            f"({training['augment']}), {spec['network']['input']} inputs, seed {spec['seed']}"
+        )
         published = WAYS[spec["judged"]["name"]].published if spec["data"] == "mnist" else None
         line = {**row.result, "name": spec["judged"]["name"], "published": published}
         found.setdefault(title, []).append(line)

@@ -25,6 +25,7 @@ from qbnn.paper.tables import (
     sweep,
 )
 
+RISES = 0.003  # of the validation accuracy
 ROW_FILE, PAGE = "records.jsonl", "README.md"
 PICTURES = {
     "learning-curves": (learning_curves, "Validation accuracy after each epoch, mean over seeds."),
@@ -42,7 +43,10 @@ READING = (
     "over seeds; a difference is taken seed by seed. *Outside the interval*: the interval of the "
     "difference does not hold zero. Each interval stands for itself: of twenty rows without any "
     "difference one is outside by chance; and what another test set would change is not in it. "
-    "The *rise* is that of the validation accuracy, in points: near zero, the row has converged."
+    "The *rise* is that of the validation accuracy, in points: near zero, the row has converged. "
+    f"The network with as many parameters and the random gate are controls of `{DEFORMED}` alone; "
+    "other families have more or fewer. The family w-local is no row, as θ takes up what it does, "
+    "and local and scaled were not run."
 )
 
 
@@ -126,10 +130,12 @@ def _origin(records: Sequence[Record], made: Sequence[Comparison]) -> str:
         for row in records
     )
     trained = sum(len(runs) for one in made for runs in one.found.values())
+    others = len(records) - trained
+    chosen = f", {others} more to choose the learning rate" if others else ""
+    where = f"{'; '.join(machines)} ({'; '.join(kinds)})"
     return (
         f"Made from the {len(records)} rows in [{ROW_FILE}]({ROW_FILE}): {trained} trainings in "
-        f"the tables, the rest to choose the learning rate; {seconds / 3600:.1f} hours of "
-        f"computing, one thread each, on {'; '.join(machines)} ({'; '.join(kinds)})."
+        f"the tables{chosen}; {seconds / 3600:.1f} hours of computing, one thread each, on {where}."
     )
 
 
@@ -145,6 +151,13 @@ def _section(one: Comparison) -> str:
         f"schedule{rate}.",
         f"The PBNet with as many parameters as `{DEFORMED}` is `{wider}`." if wider else "",
     ]
+    rising = [line["row"] for line in results(one).rows if (line["late_rise"] or 0) > RISES]
+    if rising:
+        names = ", ".join(f"`{name}`" for name in rising)
+        about.append(
+            f"Still rising by more than {100 * RISES:g} points in the last two epochs, not "
+            f"converged: {names}."
+        )
     text = " ".join(part for part in about if part)
     return f"## {one.title}\n\n{text}\n\n{_markdown(results(one))}"
 

@@ -20,13 +20,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from anneal.records import Record, Task
-from anneal.tables import Table, column
+from anneal.records import Record, Task, peak_memory
 from qbnn.config import make_config
 from qbnn.deploy.speed import packed_speed
 from qbnn.kernels import poisson_binomial
 from qbnn.kernels.memory import keep_freed_memory
 from qbnn.models import Network, place_stages
+from qbnn.paper.processes import apart
 from qbnn.training.runs import threads
 
 NETWORKS = {
@@ -36,6 +36,7 @@ NETWORKS = {
     "PBNet": "32C3-MP2-64C3-MP2-512FC-SM10",
 }
 STEP, LAW, PACKED = "training step", "exact law", "packed inference"
+MEMORY = "peak memory of training"
 TITLES = {STEP: "plain torch", LAW: "numpy's FFT", PACKED: "torch"}
 Call = Callable[[], Any]
 
@@ -79,6 +80,20 @@ def rates(
         spec = {"network": "512FC-512FC-SM10", "batch_size": found["batch_size"]}
         spec["num_threads"] = found["num_threads"]
         yield _row(PACKED, spec, 1e-6 * found["packed"], 1e-6 * found["torch"])
+    for family in families if "C" in networks else ():
+        spec = {"network": NETWORKS["C"], "family": family, "batch_size": max(batch_sizes)}
+        peak = apart(training_memory, NETWORKS["C"], family, max(batch_sizes))
+        yield Record(Task(MEMORY, spec), {"bytes": peak}, 0.0)
+
+
+def training_memory(architecture: str, family: str, batch_size: int) -> int | None:
+    """Return the most bytes that this process has had in memory, after three training steps."""
+    keep_freed_memory()
+    with threads(1):
+        step = network_step(architecture, family, batch_size)
+        for _ in range(3):
+            step()
+    return peak_memory()
 
 
 def network_step(architecture: str, family: str, batch_size: int) -> Call:
@@ -124,27 +139,6 @@ def transformed_tail(r: NDArray[np.float64], kappa: int) -> NDArray[np.float64]:
     law = np.fft.fft(values).real / size
     tail: NDArray[np.float64] = law[:, kappa:].sum(1)
     return tail
-
-
-def tables(rows: Sequence[Record]) -> list[Table]:
-    """Return a table for each kind of row: times in ms, and the ratio of ours to the peer's."""
-    found = []
-    for job, peer in TITLES.items():
-        chosen = [{**row.task.spec, **row.result} for row in rows if row.task.job == job]
-        if chosen:
-            named = [key for key in chosen[0] if key not in ("ours", "theirs", "ratio", "peer")]
-            columns = [column(key, key.replace("_", " ")) for key in named]
-            columns += [
-                column("ours", "ours ms", _milliseconds),
-                column("theirs", f"{peer} ms", _milliseconds),
-                column("ratio", show="{:.2f}".format),
-            ]
-            found.append(Table(job.replace(" ", "_"), columns, chosen))
-    return found
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g}"
 
 
 def _batch(batch_size: int) -> tuple[Tensor, Tensor]:

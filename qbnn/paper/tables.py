@@ -315,7 +315,7 @@ _RESULTS = [
     column("cross_entropy", "cross entropy", _or_dash("{:.4f}")),
     column(f"over_{SAME_WIDTH}", "over PBNet of the same width", show_gain),
     column(f"verdict_{SAME_WIDTH}", "verdict", lambda value: value or "–"),
-    column(f"over_{MATCHED}", "over PBNet with as many parameters", show_gain),
+    column(f"over_{MATCHED}", f"over PBNet with as many parameters as {DEFORMED}", show_gain),
     column(f"verdict_{MATCHED}", "verdict", lambda value: value or "–"),
     column("late_rise", "rise in the last 2 epochs", _or_dash("{:+.2f}", 100)),
     column("cpu_seconds", "CPU s", _or_dash("{:.0f}")),

@@ -56,8 +56,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_certify(run: Path) -> None:
-    found = document("certify", run, "--num-neurons", 1, "--fan-in", 3)
+def test_certify(run: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "certificate.json"
+    found = document("certify", run, "--num-neurons", 1, "--fan-in", 3, "--out", kept)
+    assert json.loads(kept.read_text(encoding="utf-8")) == found
     assert found["agrees"] is True
     assert found["largest_difference"] <= 1e-12
     assert found["largest_gradient_difference"] <= 1e-10

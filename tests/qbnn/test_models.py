@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -50,6 +51,15 @@ def shuffle_norms(network: Network, *, seed: int) -> None:
 
 
 # Every rung
+
+
+@pytest.mark.parametrize("pixel", [math.nan, math.inf, -0.1, 1.5])
+def test_pixels_that_are_none_are_refused(pixel: float) -> None:
+    network = Network(make_config({"architecture": "SM10", "in_shape": (1, 4, 4)})).eval()
+    images = torch.full((2, 1, 4, 4), 0.5)
+    images[1, 0, 2, 3] = pixel
+    with pytest.raises(InputError, match="from 0 to 1"):
+        network(images)
 
 
 @pytest.mark.parametrize("mode", ["propagate", "sample"])

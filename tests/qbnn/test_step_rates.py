@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from anneal.records import RecordFile
+from anneal.records import Record, RecordFile, Task
 from qbnn.commands import paper
 from qbnn.config import make_config
 from qbnn.kernels import poisson_binomial
 from qbnn.models import Network
-from qbnn.paper.step_rates import NETWORKS, plain_network, rates, tables, transformed_tail
+from qbnn.paper.speed_page import tables
+from qbnn.paper.step_rates import NETWORKS, plain_network, rates, transformed_tail
 
 app = typer.Typer()
 paper.register(app)
@@ -55,7 +57,38 @@ def test_the_command_writes_rows_and_a_page(tmp_path: Path) -> None:
     assert found.exit_code == 0, found.output
     rows = RecordFile(tmp_path / "speed.jsonl").read()
     assert {row.task.job for row in rows} == {"training step", "exact law", "packed inference"}
-    assert "ratio" in (tmp_path / "speed.md").read_text(encoding="utf-8")
+    page = (tmp_path / "speed.md").read_text(encoding="utf-8")
+    assert "times as long" in page and "--networks B --threads 1 --batch-sizes 2`" in page
+
+
+@pytest.mark.parametrize(
+    "job, spec, ratio, goal",
+    [
+        ("training step", {"network": NETWORKS["C"], "family": "real4"}, 2.9, "≤ 3: met"),
+        ("training step", {"network": NETWORKS["dense"], "family": "none"}, 2.1, "≤ 2: missed"),
+        ("exact law", {"fan_in": 784}, 0.04, "≥ 20: met"),
+        ("exact law", {"fan_in": 72}, 0.04, ""),
+        ("packed inference", {"network": "a", "batch_size": 1}, 0.2, "≥ 10: missed"),
+        ("packed inference", {"network": "a", "batch_size": 1, "num_threads": 2}, 0.2, ""),
+    ],
+)
+def test_goals_are_met_or_missed(job: str, spec: dict[str, Any], ratio: float, goal: str) -> None:
+    times = {"ours": ratio, "theirs": 1.0, "ratio": ratio}
+    [table] = tables([Record(Task(job, {"num_threads": 1, **spec}), times, 0.0)])
+    assert table.columns[-1].show(table.rows[0]) == goal
+
+
+def test_memory_is_measured_in_a_process_of_its_own() -> None:
+    [row] = [
+        row
+        for row in rates(
+            batch_sizes=[2], num_threads=[], networks=["C"], families=["none"], fan_ins=[]
+        )
+        if row.task.job == "peak memory of training"
+    ]
+    assert 1e8 < row.result["bytes"] < 2e9
+    [table] = tables([row])
+    assert table.columns[-1].show(table.rows[0]) == "≤ 2: met"
 
 
 @pytest.mark.parametrize("words", [["--networks", "D"], ["--threads", "0"], ["--threads", "x"]])
