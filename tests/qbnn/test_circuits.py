@@ -79,7 +79,8 @@ def test_any_threshold_and_any_activations(
 
 
 @pytest.mark.parametrize(
-    ("family", "fan_in"), [("real4", 4), pytest.param("su4", 8, marks=pytest.mark.slow)]
+    ("family", "fan_in"),
+    [("real4", 4), *(pytest.param(name, 8, marks=pytest.mark.slow) for name in FAMILIES)],
 )
 def test_a_wider_neuron(family: str, fan_in: int) -> None:
     neuron, bits = random_neuron(family, fan_in, seed=2), random_bits(fan_in, seed=3)
@@ -88,11 +89,14 @@ def test_a_wider_neuron(family: str, fan_in: int) -> None:
     assert close(neuron_qnode(neuron, bits)(), neuron.probability(bits))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_gradients_are_those_of_the_emulation(family: str) -> None:
-    deformation = random_deformation(family, 3, seed=5)
-    weights = probabilities(3, seed=6).requires_grad_()
-    p = probabilities(2, 3, seed=7).requires_grad_()
+@pytest.mark.parametrize(
+    ("family", "fan_in"),
+    [*((name, 3) for name in FAMILIES), pytest.param("real4", 8, marks=pytest.mark.slow)],
+)
+def test_gradients_are_those_of_the_emulation(family: str, fan_in: int) -> None:
+    deformation = random_deformation(family, fan_in, seed=5)
+    weights = probabilities(fan_in, seed=6).requires_grad_()
+    p = probabilities(2, fan_in, seed=7).requires_grad_()
     neuron = assemble(weights, deformation, flipped=True)
     bits = Bits.from_probability(p)
     leaves = [weights, p, *(leaf for leaf in deformation.parameters() if leaf.numel())]
