@@ -18,9 +18,10 @@ from qbnn.binary import sign as binary_sign
 from qbnn.config import FREE, SIGN, Config, Stage
 from qbnn.controls import FreeCoefficients
 from qbnn.deformation import make_deformation
+from qbnn.deformed import DeformedLayer
 from qbnn.emulation import edgeworth_probability, firing_counts, z_score
 from qbnn.folding import evaluating, folded
-from qbnn.layers import DeformedConv2d, DeformedLayer, DeformedLinear
+from qbnn.layers import DeformedConv2d, DeformedLinear
 from qbnn.neuron import Neuron
 from qbnn.states import Bits, Features, Moments
 from qbnn.stochastic import (

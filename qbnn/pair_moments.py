@@ -1,7 +1,7 @@
 """Moments of layers with real gates, each pair's m made where it is needed, with a backward alike.
 
-What they are is defined by :meth:`qbnn.layers.DeformedLayer.moments`; the compiled passes over all
-pairs are :mod:`qbnn.kernels.pair_moments`.
+What they are is defined by :meth:`qbnn.deformed.DeformedLayer.moments`; the compiled passes over
+all pairs are :mod:`qbnn.kernels.pair_moments`.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from torch import Tensor
 from anneal.errors import InputError
 from qbnn.config import SIGN
 from qbnn.deformation import Deformation
+from qbnn.deformed import DeformedLayer
 from qbnn.deploy.xnor_table import TableLayer, TableNetwork
 from qbnn.emulation import firing_counts
 from qbnn.folding import evaluating, folded
-from qbnn.layers import DeformedLayer
 from qbnn.models import Block, Network
 
 WEIGHTS = ("qubit", "map")

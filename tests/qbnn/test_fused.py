@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from qbnn import fused
 from qbnn.config import make_config
 from qbnn.deformation import FAMILIES
+from qbnn.deformed import DeformedLayer
 from qbnn.emulation import VARIANCE_FLOOR, z_score
-from qbnn.layers import DeformedConv2d, DeformedLayer, DeformedLinear
+from qbnn.layers import DeformedConv2d, DeformedLinear
 from qbnn.models import Network
 from qbnn.states import Bits, Moments
 from qbnn.stochastic import StochasticBatchNorm, pool, pool_index, pool_moments

@@ -15,8 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from anneal.errors import InputError
 from qbnn.deformation import FAMILIES, SHARES, Real4
+from qbnn.deformed import DeformedLayer
 from qbnn.emulation import LAWS
-from qbnn.layers import DeformedConv2d, DeformedLayer, DeformedLinear
+from qbnn.layers import DeformedConv2d, DeformedLinear
 from qbnn.states import Bits
 from tests.qbnn import dense
 

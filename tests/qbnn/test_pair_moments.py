@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from qbnn.layers import DeformedConv2d, DeformedLayer, DeformedLinear
+from qbnn.deformed import DeformedLayer
+from qbnn.layers import DeformedConv2d, DeformedLinear
 from qbnn.states import Bits, Moments
 
 # Inputs, outputs and batch; on both sides of lanes, groups of outputs and tiles of rows.
