@@ -98,14 +98,14 @@ def test_the_summary_says_what_is_known() -> None:
     found = {
         "num_images": None, "kl": None, "agreement": None, "top1": None, "float_top1": None,
         "bits": 4, "activation_bits": 8, "method": "lns", "bias": "optimal", "in_float": {"x": "?"},
-        "layers": [row(), row(cost=0.25)], "seconds": 1.0,
+        "layers": [row(), row(cost=0.25)], "seconds": 1.0, "peak_memory": 2_345_000_000,
         "onnx": {"file": None, "difference": None, "largest": None, "reason": "no package"},
     }  # fmt: skip
     facts = summary(found)
     assert facts["distance"] is None and facts["top-1"] is None
     assert facts["layers"] == "2, in float: x"
     assert facts["proved"] == "1 of 2 layers within 1 % of the least cost there is"
-    assert facts["onnx"] == "none: no package"
+    assert facts["onnx"] == "none: no package" and facts["memory"] == "2.35 GB at most"
     assert np.all([value is None or isinstance(value, str) for value in facts.values()])
     judged = summary(found | {"num_images": 9, "kl": 0.1, "agreement": 0.0, "top1": 0.0,
                               "float_top1": 0.5})  # fmt: skip
