@@ -83,7 +83,8 @@ def rates(
     for family in families if "C" in networks else ():
         spec = {"network": NETWORKS["C"], "family": family, "batch_size": max(batch_sizes)}
         peak = apart(training_memory, NETWORKS["C"], family, max(batch_sizes))
-        yield Record(Task(MEMORY, spec), {"bytes": peak}, 0.0)
+        if peak is not None:
+            yield Record(Task(MEMORY, spec), {"bytes": peak}, 0.0)
 
 
 def training_memory(architecture: str, family: str, batch_size: int) -> int | None:
